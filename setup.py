@@ -1,0 +1,103 @@
+"""Builds the extensions: the C block kernels once per instruction set, and the Cython modules that use them.
+
+FASTLOGREG_DEBUG=1                       bounds checks, -O0 -g, C warnings are errors
+FASTLOGREG_SANITIZE=address|undefined    with that sanitizer (run the tests with its runtime preloaded: README)
+"""
+
+import os
+import platform
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+DEBUG = os.environ.get("FASTLOGREG_DEBUG", "0") not in ("", "0")
+SANITIZE = os.environ.get("FASTLOGREG_SANITIZE", "")
+KERNELS = "fastlogreg/_kernels"
+X86 = platform.machine().lower() in ("x86_64", "amd64")
+
+ISA_FLAGS = {"baseline": []}
+if X86:
+    ISA_FLAGS["avx2"] = ["-mavx2", "-mfma"]
+    ISA_FLAGS["avx512"] = [
+        *("-mavx512f", "-mavx512dq", "-mavx512vl", "-mavx512bw", "-mfma"),
+        "-mprefer-vector-width=512",
+    ]
+
+# Contraction only fuses a multiply and the add it feeds; unlike -ffast-math it reorders nothing.
+KERNEL_FLAGS = ["-std=c11", "-Wall", "-Wextra", "-ffp-contract=fast", "-fopenmp-simd"]
+COMPILE_FLAGS = ["-O0", "-g", "-Werror"] if DEBUG else ["-O3"]
+LINK_FLAGS = []
+if SANITIZE:
+    if SANITIZE not in ("address", "undefined"):
+        raise SystemExit(f"FASTLOGREG_SANITIZE={SANITIZE}: it is address or undefined")
+    COMPILE_FLAGS += [f"-fsanitize={SANITIZE}", "-fno-omit-frame-pointer", "-g"]
+    if SANITIZE == "undefined":
+        COMPILE_FLAGS.append("-fno-sanitize-recover=undefined")
+    LINK_FLAGS.append(f"-fsanitize={SANITIZE}")
+
+
+class BuildExt(build_ext):
+    """Compiles the kernels' objects with their own flags, and uses OpenMP where the compiler has it."""
+
+    def build_extensions(self):
+        openmp = ["-fopenmp"] if self.has_openmp() else []
+        for extension in self.extensions:
+            extension.extra_compile_args += COMPILE_FLAGS + openmp
+            extension.extra_link_args += LINK_FLAGS + openmp
+            if extension.name.endswith(".dispatch"):
+                extension.extra_objects = self.kernel_objects()
+        super().build_extensions()
+
+    def has_openmp(self):
+        with tempfile.TemporaryDirectory() as folder:
+            source = Path(folder, "openmp.c")
+            source.write_text("#include <omp.h>\nint main(void) { return omp_get_max_threads() < 1; }\n")
+            try:
+                objects = self.compiler.compile([str(source)], output_dir=folder, extra_postargs=["-fopenmp"])
+                self.compiler.link_executable(objects, "openmp", output_dir=folder, extra_postargs=["-fopenmp"])
+            except Exception:  # whatever the compiler's class raises: without OpenMP everything works on one thread
+                return False
+        return True
+
+    def kernel_objects(self):
+        objects = []
+        for isa, flags in ISA_FLAGS.items():
+            objects += self.compile_kernels(f"isa_{isa}.c", flags)
+        return objects + self.compile_kernels("block_kernels.c", ["-DFASTLOGREG_X86"] if X86 else [])
+
+    def compile_kernels(self, name, flags):
+        return self.compiler.compile(
+            [f"{KERNELS}/{name}"], output_dir=self.build_temp, extra_postargs=[*KERNEL_FLAGS, *COMPILE_FLAGS, *flags]
+        )
+
+
+def extension(module):
+    return Extension(
+        module,
+        [module.replace(".", "/") + ".pyx"],
+        include_dirs=[KERNELS],
+        depends=[str(path) for path in Path(KERNELS).glob("*.[ch]")],
+    )
+
+
+setup(
+    cmdclass={"build_ext": BuildExt},
+    ext_modules=cythonize(
+        [
+            extension("fastlogreg._kernels.dispatch"),
+            extension("fastlogreg._design"),
+            extension("fastlogreg._pointwise"),
+        ],
+        build_dir="build/cython",
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": DEBUG,
+            "initializedcheck": DEBUG,
+            "cdivision": True,
+            "freethreading_compatible": True,
+        },
+    ),
+)
