@@ -1,0 +1,89 @@
+/* Block primitives: everything fastlogreg does to a block of consecutive samples.
+ *
+ * What they own: nothing. They allocate nothing, raise nothing, hold no lock and know neither threads nor
+ * objectives; the callers cut the samples into blocks, add up partial sums and own all memory.
+ * One source (block_kernels_impl.h) is compiled once per instruction set; dispatch.pyx picks a table at import.
+ * Values of X are float or double and are widened to double in registers, so every sum is a double.
+ */
+#ifndef FASTLOGREG_BLOCK_KERNELS_H
+#define FASTLOGREG_BLOCK_KERNELS_H
+
+#include <stddef.h>
+
+/* How X lies in memory; the layout fixes which of the fields are used. */
+typedef struct {
+    const void *values;     /* dense: X[0, 0]; CSR: the stored values */
+    const void *columns;    /* CSR: the column of each stored value, any order, repeats add up */
+    const void *row_starts; /* CSR: n_samples + 1 positions in values */
+    ptrdiff_t n_samples;
+    ptrdiff_t n_features;
+    ptrdiff_t stride; /* dense: elements from one row (C order) or one column (F order) to the next */
+} design_view;
+
+typedef enum {
+    C_ORDER_F64,
+    C_ORDER_F32,
+    F_ORDER_F64,
+    F_ORDER_F32,
+    CSR_F64_I32,
+    CSR_F32_I32,
+    CSR_F64_I64,
+    CSR_F32_I64,
+    N_LAYOUTS
+} layout;
+
+/* Coefficients, gradients, logits and residuals of K outputs are K rows, one after the other: `coef` and
+ * `gradient` with n_features entries a row, `logits` and `residual` with their leading dimension given. */
+typedef struct {
+    /* logits_out[k, i] = intercept[k] + x_i . coef[k] for the block's samples */
+    void (*logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs, const double *coef,
+                   const double *intercept, double *logits_out, ptrdiff_t logits_stride);
+
+    /* gradient[k, j] += sum_i residual[k, i] x_ij */
+    void (*add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
+                         const double *residual, ptrdiff_t residual_stride, double *gradient);
+
+    /* sums[j] += sum_i weight_i (x_ij - shift_j), squares[j] += sum_i weight_i (x_ij - shift_j)^2.
+     * CSR takes shift = 0 and needs row_scratch: n_features zeros, zeros again on return. */
+    void (*add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                        const double *shift, double *row_scratch, double *sums, double *squares);
+
+    /* Dense: panel[i, j] = scale_i (x_ij - shift_j), panel[i, n_features] = scale_i; rows n_features + 1 apart. */
+    void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *scale,
+                       const double *shift, double *panel);
+
+    /* CSR: gram[j, l] += sum_i weight_i x_ij x_il, n_features x n_features, both triangles */
+    void (*add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram);
+} layout_kernels;
+
+typedef struct {
+    double loss, residual;
+} block_sums;
+
+typedef struct {
+    const char *isa;
+    const layout_kernels *of_layout[N_LAYOUTS];
+
+    /* Sigmoid cross-entropy of logits u against targets p in [0, 1]; loss, residual and curvature are multiplied by
+     * weight. weight and each of the outputs may be NULL. Returns sums; the loss's is 0 when want_loss is 0. */
+    block_sums (*bce)(ptrdiff_t n, const double *logits, const double *target, const double *weight, int want_loss,
+                      double *loss_out, double *residual_out, double *curvature_out);
+
+    /* values *= factor; returns the sum of the products. */
+    double (*multiply)(ptrdiff_t n, const double *factor, double *values);
+
+    /* Sums of the cross-entropy along the line u(t) = from + t (to - from): sums_out = {loss, d loss / dt, d^2 loss / dt^2}. */
+    void (*bce_line)(ptrdiff_t n, const double *from, const double *to, double t, const double *target,
+                     const double *weight, double *sums_out);
+
+    /* sigma(u) and sigma(-u); either output may be NULL. */
+    void (*sigmoid)(ptrdiff_t n, const double *logits, double *prob_out, double *complement_out);
+} block_kernels;
+
+/* The table for an instruction set, or NULL when this build or this machine lacks it. */
+const block_kernels *block_kernels_named(const char *isa);
+
+/* The instruction sets in rising order of preference, ended by NULL. */
+extern const char *const block_kernels_names[];
+
+#endif

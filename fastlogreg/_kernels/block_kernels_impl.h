@@ -1,0 +1,75 @@
+/* The one source of all block primitives. isa_*.c defines VECTOR_BYTES, ISA (a string) and TABLE (the name of the
+ * resulting table), includes this file and is compiled with that instruction set's flags. */
+#include "block_kernels.h"
+#include "vector_math.h"
+
+#include "cross_entropy.h"
+
+/* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster
+ * even where the registers are wider. Widened floats fill a register with half the bytes. */
+#if LANES == 8
+#define ROW_LANES_F64 4
+#else
+#define ROW_LANES_F64 LANES
+#endif
+
+#define REAL double
+#define ROW_LANES ROW_LANES_F64
+#define NAME(x) c_order_f64_##x
+#include "dense_rows.h"
+#undef NAME
+#define NAME(x) f_order_f64_##x
+#include "dense_columns.h"
+#undef NAME
+#define INDEX int32_t
+#define NAME(x) csr_f64_i32_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#define INDEX int64_t
+#define NAME(x) csr_f64_i64_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#undef ROW_LANES
+#undef REAL
+
+#define REAL float
+#define ROW_LANES LANES
+#define NAME(x) c_order_f32_##x
+#include "dense_rows.h"
+#undef NAME
+#define NAME(x) f_order_f32_##x
+#include "dense_columns.h"
+#undef NAME
+#define INDEX int32_t
+#define NAME(x) csr_f32_i32_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#define INDEX int64_t
+#define NAME(x) csr_f32_i64_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#undef ROW_LANES
+#undef REAL
+
+const block_kernels TABLE = {
+    .isa = ISA,
+    .of_layout =
+        {
+            [C_ORDER_F64] = &c_order_f64_kernels,
+            [C_ORDER_F32] = &c_order_f32_kernels,
+            [F_ORDER_F64] = &f_order_f64_kernels,
+            [F_ORDER_F32] = &f_order_f32_kernels,
+            [CSR_F64_I32] = &csr_f64_i32_kernels,
+            [CSR_F32_I32] = &csr_f32_i32_kernels,
+            [CSR_F64_I64] = &csr_f64_i64_kernels,
+            [CSR_F32_I64] = &csr_f32_i64_kernels,
+        },
+    .bce = bce,
+    .multiply = multiply,
+    .bce_line = bce_line,
+    .sigmoid = sigmoid,
+};

@@ -1,0 +1,79 @@
+/* CSR: included once for each REAL (values) and INDEX (columns and row starts). Entries of a row may come in any order
+ * and a column may stand in it more than once; its values then add up, as in SciPy. */
+
+static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
+                         const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const INDEX begin = starts[first + i], end = starts[first + i + 1];
+        for (ptrdiff_t k = 0; k < n_outputs; k++) {
+            const double *w = coef + k * X->n_features;
+            double sum0 = 0.0, sum1 = 0.0, sum2 = 0.0, sum3 = 0.0; /* four chains hide the additions' latency */
+            INDEX at = begin;
+            for (; at + 4 <= end; at += 4) {
+                sum0 += (double)values[at] * w[columns[at]];
+                sum1 += (double)values[at + 1] * w[columns[at + 1]];
+                sum2 += (double)values[at + 2] * w[columns[at + 2]];
+                sum3 += (double)values[at + 3] * w[columns[at + 3]];
+            }
+            for (; at < end; at++)
+                sum0 += (double)values[at] * w[columns[at]];
+            logits_out[k * logits_stride + i] = intercept[k] + ((sum0 + sum1) + (sum2 + sum3));
+        }
+    }
+}
+
+static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
+                               const double *residual, ptrdiff_t residual_stride, double *gradient) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (ptrdiff_t k = 0; k < n_outputs; k++) {
+            double *g = gradient + k * X->n_features;
+            const double r = residual[k * residual_stride + i];
+            for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
+                g[columns[at]] += r * (double)values[at];
+        }
+}
+
+static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                              const double *shift, double *row_scratch, double *sums, double *squares) {
+    (void)shift;
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const INDEX begin = starts[first + i], end = starts[first + i + 1];
+        /* x_ij is the sum of its entries: gather the row first, then square it. */
+        for (INDEX at = begin; at < end; at++)
+            row_scratch[columns[at]] += (double)values[at];
+        for (INDEX at = begin; at < end; at++) {
+            const double x = row_scratch[columns[at]];
+            row_scratch[columns[at]] = 0.0;
+            sums[columns[at]] += weight[i] * x;
+            squares[columns[at]] += weight[i] * x * x;
+        }
+    }
+}
+
+static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                           double *gram) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const INDEX begin = starts[first + i], end = starts[first + i + 1];
+        for (INDEX at = begin; at < end; at++) {
+            double *row = gram + (ptrdiff_t)columns[at] * X->n_features;
+            const double scaled = weight[i] * (double)values[at];
+            for (INDEX other = begin; other < end; other++)
+                row[columns[other]] += scaled * (double)values[other];
+        }
+    }
+}
+
+static const layout_kernels NAME(kernels) = {
+    .logits = NAME(logits),
+    .add_gradient = NAME(add_gradient),
+    .add_moments = NAME(add_moments),
+    .add_gram = NAME(add_gram),
+};

@@ -1,0 +1,116 @@
+/* Dense X whose columns are contiguous (Fortran order, as in a pandas frame). Included once for each REAL. The block's
+ * part of a column is one short contiguous run, so vectors go over samples, four columns at a time to spare the logits
+ * (or residuals) three of four readings. */
+
+#define COLUMNS_AT_ONCE 4
+
+/* The next block's part of a column, asked for while this block is in cache. */
+static inline void NAME(prefetch_column)(const design_view *X, ptrdiff_t j, ptrdiff_t row, ptrdiff_t count) {
+    const REAL *x = (const REAL *)X->values + j * X->stride;
+    ptrdiff_t end = row + count < X->n_samples ? row + count : X->n_samples;
+    for (ptrdiff_t i = row; i < end; i += 64 / (ptrdiff_t)sizeof(REAL))
+        __builtin_prefetch(x + i, 0, 2);
+}
+
+static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
+                         const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
+    const ptrdiff_t d = X->n_features, stride = X->stride;
+    const REAL *block = (const REAL *)X->values + first;
+    for (ptrdiff_t k = 0; k < n_outputs; k++) {
+        const double *w = coef + k * d;
+        double *u = logits_out + k * logits_stride;
+        for (ptrdiff_t i = 0; i < count; i++)
+            u[i] = intercept[k];
+        ptrdiff_t j = 0;
+        for (; j + COLUMNS_AT_ONCE <= d; j += COLUMNS_AT_ONCE) {
+            const REAL *x0 = block + j * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+            const double w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3];
+#pragma omp simd
+            for (ptrdiff_t i = 0; i < count; i++)
+                u[i] += ((double)x0[i] * w0 + (double)x1[i] * w1) + ((double)x2[i] * w2 + (double)x3[i] * w3);
+        }
+        for (; j < d; j++) {
+            const REAL *x0 = block + j * stride;
+            const double w0 = w[j];
+#pragma omp simd
+            for (ptrdiff_t i = 0; i < count; i++)
+                u[i] += (double)x0[i] * w0;
+        }
+    }
+}
+
+static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
+                               const double *residual, ptrdiff_t residual_stride, double *gradient) {
+    const ptrdiff_t d = X->n_features, stride = X->stride;
+    const REAL *block = (const REAL *)X->values + first;
+    for (ptrdiff_t k = 0; k < n_outputs; k++) {
+        const double *r = residual + k * residual_stride;
+        double *g = gradient + k * d;
+        ptrdiff_t j = 0;
+        for (; j + COLUMNS_AT_ONCE <= d; j += COLUMNS_AT_ONCE) {
+            const REAL *x0 = block + j * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+            double g0 = 0.0, g1 = 0.0, g2 = 0.0, g3 = 0.0;
+            if (k == 0)
+                for (int c = 0; c < COLUMNS_AT_ONCE; c++)
+                    NAME(prefetch_column)(X, j + c, first + count, count);
+#pragma omp simd reduction(+ : g0, g1, g2, g3)
+            for (ptrdiff_t i = 0; i < count; i++) {
+                g0 += (double)x0[i] * r[i];
+                g1 += (double)x1[i] * r[i];
+                g2 += (double)x2[i] * r[i];
+                g3 += (double)x3[i] * r[i];
+            }
+            g[j] += g0;
+            g[j + 1] += g1;
+            g[j + 2] += g2;
+            g[j + 3] += g3;
+        }
+        for (; j < d; j++) {
+            const REAL *x0 = block + j * stride;
+            double g0 = 0.0;
+#pragma omp simd reduction(+ : g0)
+            for (ptrdiff_t i = 0; i < count; i++)
+                g0 += (double)x0[i] * r[i];
+            g[j] += g0;
+        }
+    }
+}
+
+static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                              const double *shift, double *row_scratch, double *sums, double *squares) {
+    (void)row_scratch;
+    for (ptrdiff_t j = 0; j < X->n_features; j++) {
+        const REAL *x = (const REAL *)X->values + j * X->stride + first;
+        const double c = shift[j];
+        double sum = 0.0, square = 0.0;
+#pragma omp simd reduction(+ : sum, square)
+        for (ptrdiff_t i = 0; i < count; i++) {
+            double t = (double)x[i] - c;
+            sum += weight[i] * t;
+            square += weight[i] * t * t;
+        }
+        sums[j] += sum;
+        squares[j] += square;
+    }
+}
+
+static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *scale,
+                             const double *shift, double *panel) {
+    const ptrdiff_t d = X->n_features;
+    for (ptrdiff_t j = 0; j < d; j++) {
+        const REAL *x = (const REAL *)X->values + j * X->stride + first;
+        for (ptrdiff_t i = 0; i < count; i++)
+            panel[i * (d + 1) + j] = scale[i] * ((double)x[i] - shift[j]);
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        panel[i * (d + 1) + d] = scale[i];
+}
+
+static const layout_kernels NAME(kernels) = {
+    .logits = NAME(logits),
+    .add_gradient = NAME(add_gradient),
+    .add_moments = NAME(add_moments),
+    .fill_panel = NAME(fill_panel),
+};
+
+#undef COLUMNS_AT_ONCE

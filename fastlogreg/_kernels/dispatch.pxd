@@ -1,0 +1,58 @@
+cdef extern from "block_kernels.h" nogil:
+    ctypedef struct design_view:
+        const void *values
+        const void *columns
+        const void *row_starts
+        Py_ssize_t n_samples
+        Py_ssize_t n_features
+        Py_ssize_t stride
+
+    cdef enum:
+        C_ORDER_F64
+        C_ORDER_F32
+        F_ORDER_F64
+        F_ORDER_F32
+        CSR_F64_I32
+        CSR_F32_I32
+        CSR_F64_I64
+        CSR_F32_I64
+
+    ctypedef struct layout_kernels:
+        void (*logits)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t n_outputs,
+                       const double *coef, const double *intercept, double *logits_out,
+                       Py_ssize_t logits_stride) noexcept nogil
+        void (*add_gradient)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t n_outputs,
+                             const double *residual, Py_ssize_t residual_stride, double *gradient) noexcept nogil
+        void (*add_moments)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
+                            const double *shift, double *row_scratch, double *sums, double *squares) noexcept nogil
+        void (*fill_panel)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *scale,
+                           const double *shift, double *panel) noexcept nogil
+        void (*add_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
+                         double *gram) noexcept nogil
+
+    ctypedef struct block_sums:
+        double loss
+        double residual
+
+    ctypedef struct block_kernels:
+        const char *isa
+        const layout_kernels **of_layout
+        block_sums (*bce)(Py_ssize_t n, const double *logits, const double *target, const double *weight,
+                          int want_loss, double *loss_out, double *residual_out, double *curvature_out) noexcept nogil
+        double (*multiply)(Py_ssize_t n, const double *factor, double *values) noexcept nogil
+        void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
+                         const double *weight, double *sums_out) noexcept nogil
+        void (*sigmoid)(Py_ssize_t n, const double *logits, double *prob_out, double *complement_out) noexcept nogil
+
+    const block_kernels *block_kernels_named(const char *isa)
+    const char **block_kernels_names
+
+
+cdef extern from "parallel.h" nogil:
+    ctypedef void (*chunk_function)(void *job, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil
+    void run_chunks(chunk_function chunk, void *job, Py_ssize_t n_chunks, Py_ssize_t n_threads)
+    int openmp_max_threads()
+    Py_ssize_t chunk_start(Py_ssize_t n_samples, Py_ssize_t n_chunks, Py_ssize_t c)
+
+
+cdef const block_kernels *active_kernels() noexcept nogil

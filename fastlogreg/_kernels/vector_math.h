@@ -1,0 +1,144 @@
+/* exp and log1p on vectors of doubles, for the arguments the sigmoid needs. GCC/Clang vector extensions: VECTOR_BYTES
+ * decides the width, and the same source serves every instruction set. */
+#ifndef VECTOR_BYTES
+#error "define VECTOR_BYTES before including vector_math.h"
+#endif
+
+#include <stdint.h>
+#include <string.h>
+
+#if VECTOR_BYTES == 64
+#define LANES 8
+#elif VECTOR_BYTES == 32
+#define LANES 4
+#else
+#define LANES 2
+#endif
+
+typedef double vdouble __attribute__((vector_size(VECTOR_BYTES)));
+typedef int64_t vint __attribute__((vector_size(VECTOR_BYTES)));
+typedef uint64_t vuint __attribute__((vector_size(VECTOR_BYTES)));
+
+static inline vdouble splat(double x) {
+    vdouble v = {0};
+    return v + x; /* 0 + x is exact (and turns -0.0 into 0.0, which no caller minds) */
+}
+
+static inline vdouble load_f64(const double *p) {
+    vdouble v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static inline void store_f64(double *p, vdouble v) { memcpy(p, &v, sizeof v); }
+
+/* The first `count` of at most LANES lanes; the others are 0, or left as they are in memory. */
+static inline vdouble load_first(const double *p, ptrdiff_t count) {
+    vdouble v = {0};
+    if (count >= LANES)
+        return load_f64(p);
+    memcpy(&v, p, (size_t)count * sizeof(double));
+    return v;
+}
+
+static inline void store_first(double *p, vdouble v, ptrdiff_t count) {
+    if (count >= LANES)
+        store_f64(p, v);
+    else
+        memcpy(p, &v, (size_t)count * sizeof(double));
+}
+
+static inline vdouble select(vint mask, vdouble a, vdouble b) {
+    return (vdouble)((mask & (vint)a) | (~mask & (vint)b));
+}
+
+static inline vdouble absolute(vdouble x) { return (vdouble)((vint)x & INT64_C(0x7fffffffffffffff)); }
+
+typedef double vdouble2 __attribute__((vector_size(16)));
+typedef double vdouble4 __attribute__((vector_size(32)));
+typedef double vdouble8 __attribute__((vector_size(64)));
+
+/* Sums of lanes, halves first; through pointers, since vectors wider than the registers make a poor argument. */
+static inline double sum_of_2(const vdouble2 *v) { return (*v)[0] + (*v)[1]; }
+
+static inline double sum_of_4(const vdouble4 *v) {
+    vdouble2 half[2];
+    memcpy(half, v, sizeof half);
+    half[0] += half[1];
+    return sum_of_2(half);
+}
+
+static inline double sum_of_8(const vdouble8 *v) {
+    vdouble4 half[2];
+    memcpy(half, v, sizeof half);
+    half[0] += half[1];
+    return sum_of_4(half);
+}
+
+#define PASTE_(a, b) a##b
+#define PASTE(a, b) PASTE_(a, b)
+#define sum_of_lanes(v) PASTE(sum_of_, LANES)(v)
+
+/* Coefficients of the two polynomials below: mpmath.chebyfit at 200 bits, of (exp(r) - 1 - r) / r^2 over
+ * |r| <= 1.0001 ln 2 / 2 and of (atanh(s) / s - 1) / s^2, s^2 = z, over z in [0, 1/9]. */
+#define EXP_Q0 0x1.0000000000000p-1
+#define EXP_Q1 0x1.5555555555557p-3
+#define EXP_Q2 0x1.5555555555556p-5
+#define EXP_Q3 0x1.11111111100dcp-7
+#define EXP_Q4 0x1.6c16c16c162d4p-10
+#define EXP_Q5 0x1.a01a01abe7fe1p-13
+#define EXP_Q6 0x1.a01a01a6d889cp-16
+#define EXP_Q7 0x1.71de0231960ebp-19
+#define EXP_Q8 0x1.27e4db646b17ep-22
+#define EXP_Q9 0x1.af4de97ca4194p-26
+#define EXP_Q10 0x1.1f730349868cep-29
+#define LOG_P0 0x1.5555555555555p-2
+#define LOG_P1 0x1.999999999a3ddp-3
+#define LOG_P2 0x1.24924923d44c6p-3
+#define LOG_P3 0x1.c71c727143318p-4
+#define LOG_P4 0x1.745cf0b0e03bdp-4
+#define LOG_P5 0x1.3b18b294bebf9p-4
+#define LOG_P6 0x1.10ac75dc602b1p-4
+#define LOG_P7 0x1.eb905e8575054p-5
+#define LOG_P8 0x1.687a6e7c95176p-5
+#define LOG_P9 0x1.4b0a26c5f2aefp-4
+
+/* exp(x) for x <= 0 (NaN stays NaN), error below 1.5 ulp, gradual underflow to 0 at -745.2.
+ * x = k ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite: the high part of ln 2 has 41 bits, so k times it is exact), then
+ * exp(r) = 1 + r + r^2 q(r); q is the near-minimax polynomial of degree 10 (error 2^-62 of exp(r)). */
+static inline vdouble exp_nonpositive(vdouble x) {
+    const double round_to_int = 0x1.8p52; /* adding it leaves k in the low bits of the significand */
+    const double lowest = -746.0;         /* exp of it rounds to 0 */
+    x = select(x < lowest, splat(lowest), x);
+    vdouble shifted = x * 0x1.71547652b82fep+0 + round_to_int;
+    vdouble k = shifted - round_to_int;
+    vdouble r = x - k * 0x1.62e42fefa3000p-1;
+    r = r - k * 0x1.3de6af278ece6p-42;
+    vdouble r2 = r * r;
+    vdouble r4 = r2 * r2;
+    vdouble q01 = EXP_Q0 + r * EXP_Q1, q23 = EXP_Q2 + r * EXP_Q3;
+    vdouble q45 = EXP_Q4 + r * EXP_Q5, q67 = EXP_Q6 + r * EXP_Q7;
+    vdouble q89 = EXP_Q8 + r * EXP_Q9;
+    vdouble high = (q45 + r2 * q67) + r4 * (q89 + r2 * EXP_Q10);
+    vdouble q = (q01 + r2 * q23) + r4 * high;
+    vdouble exp_r = 1.0 + (r + r2 * q);
+    /* 2^k as a product of two normal numbers, so that a subnormal result is rounded once. k >= -1077, and 2048 makes
+     * the halves positive for the logical shift; 2^(h - 1024) has the biased exponent h - 1. */
+    vuint k_plus = (vuint)shifted - UINT64_C(0x4338000000000000) + 2048;
+    vuint half = k_plus >> 1;
+    vdouble scale1 = (vdouble)((half - 1) << 52), scale2 = (vdouble)((k_plus - half - 1) << 52);
+    return exp_r * scale1 * scale2;
+}
+
+/* log(1 + e) for e in [0, 1], error below 2 ulp: 2 atanh(t / 2) with t = 2 e / (2 + e) = t + t z P(z), z = (t / 2)^2 in
+ * [0, 1/9]; P is the near-minimax polynomial of degree 9 (error 2^-57 of the whole). All terms are positive. */
+static inline vdouble log1p_unit(vdouble e) {
+    vdouble t = e / (1.0 + 0.5 * e);
+    vdouble z = 0.25 * t * t;
+    vdouble z2 = z * z, z4 = z2 * z2;
+    vdouble p01 = LOG_P0 + z * LOG_P1, p23 = LOG_P2 + z * LOG_P3;
+    vdouble p45 = LOG_P4 + z * LOG_P5, p67 = LOG_P6 + z * LOG_P7;
+    vdouble p89 = LOG_P8 + z * LOG_P9;
+    vdouble p = (p01 + z2 * p23) + z4 * ((p45 + z2 * p67) + z4 * p89);
+    return t + t * (z * p);
+}
