@@ -1,0 +1,465 @@
+"""Design matrices: the only place that knows how X lies in memory.
+
+A design makes passes over X: `logits`, `loss_gradient`, `hessian_dot`, `gram`, `moments`. Each reads X once (`n_passes`
+counts), never copies it and allocates nothing of the size of X. Shapes, everywhere: n samples, d features, K outputs;
+``coef`` and gradients (K, d), ``intercept`` (K,), ``logits`` and ``target`` (K, n), ``sample_weight`` (n,) or None.
+
+Samples are cut into chunks that depend on the shape of X alone. A chunk is one thread's work: it walks over blocks
+small enough for the cache, does everything to a block while it is there, and leaves partial sums that are added in the
+order of the chunks. So the number of threads changes no bit of any result.
+
+A design keeps scratch memory between passes: one design must not make two passes at the same time.
+"""
+
+import numpy as np
+import scipy.sparse as sp
+
+from libc.string cimport memset
+from scipy.linalg.cython_blas cimport dsyrk
+
+from fastlogreg._kernels.dispatch cimport (
+    C_ORDER_F32,
+    C_ORDER_F64,
+    CSR_F32_I32,
+    CSR_F32_I64,
+    CSR_F64_I32,
+    CSR_F64_I64,
+    F_ORDER_F32,
+    F_ORDER_F64,
+    active_kernels,
+    block_kernels,
+    block_sums,
+    chunk_function,
+    chunk_start,
+    design_view,
+    layout_kernels,
+    run_chunks,
+)
+
+from fastlogreg._threads import single_threaded_blas
+
+# A block is read twice, the second time from cache. In C order it shares the first-level cache (32 KiB and up) with the
+# next block, which is being prefetched. A Fortran-ordered block is many short runs, which pay a page each, and a CSR
+# block drags the coefficients along: those two use a part of the second-level cache.
+cdef Py_ssize_t C_ORDER_BLOCK_BYTES = 16 * 1024
+cdef Py_ssize_t F_ORDER_BLOCK_BYTES = 256 * 1024
+cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
+cdef Py_ssize_t PANEL_BYTES = 256 * 1024
+cdef Py_ssize_t MIN_BLOCK_ROWS = 8
+cdef Py_ssize_t MAX_BLOCK_ROWS = 512
+
+# A chunk is worth starting a thread for when it takes some 20 microseconds: entries of X to be read at 4 bytes a ns.
+cdef Py_ssize_t MIN_CHUNK_ENTRIES = 16 * 1024
+# Few enough that adding the partial sums costs nothing, enough for a machine's worth of threads to share evenly.
+cdef Py_ssize_t MAX_CHUNKS = 64
+
+
+cdef struct pass_job:
+    const design_view *X
+    const layout_kernels *kernels
+    const block_kernels *pointwise
+    Py_ssize_t n_chunks
+    Py_ssize_t block_rows
+    Py_ssize_t n_outputs
+    Py_ssize_t partial_size       # doubles a chunk leaves: see each pass
+    double *partials              # n_chunks x partial_size
+    Py_ssize_t scratch_size
+    double *scratch               # n_threads x scratch_size
+    const double *coef
+    const double *intercept
+    const double *target
+    const double *weight
+    const double *shift
+    double *logits                # n_outputs x n, or NULL where a pass need not keep them
+
+
+cdef inline const double *_pointer(const double[::1] values) noexcept:
+    return &values[0] if values is not None else NULL
+
+
+cdef inline double _sum(const double *values, Py_ssize_t count) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(count):
+        total += values[i]
+    return total
+
+
+cdef void _logits_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk)
+    cdef Py_ssize_t count = chunk_start(n, job.n_chunks, chunk + 1) - first
+    job.kernels.logits(job.X, first, count, job.n_outputs, job.coef, job.intercept, job.logits + first, n)
+
+
+cdef void _loss_gradient_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the loss (K), the intercept's gradient (K) and the coefficients' (K x d)."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples, K = job.n_outputs
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
+    cdef double *loss = job.partials + chunk * job.partial_size
+    cdef double *intercept_gradient = loss + K
+    cdef double *gradient = loss + 2 * K
+    cdef double *residual = job.scratch + thread * job.scratch_size
+    cdef double *logits = residual + K * job.block_rows
+    cdef Py_ssize_t logits_stride = n if job.logits != NULL else job.block_rows
+    cdef block_sums sums
+    cdef Py_ssize_t count, k
+    memset(loss, 0, job.partial_size * sizeof(double))
+    while first < end:
+        count = min(job.block_rows, end - first)
+        if job.logits != NULL:
+            logits = job.logits + first
+        job.kernels.logits(job.X, first, count, K, job.coef, job.intercept, logits, logits_stride)
+        for k in range(K):
+            sums = job.pointwise.bce(
+                count, logits + k * logits_stride, job.target + k * n + first,
+                job.weight + first if job.weight != NULL else NULL, 1, NULL, residual + k * job.block_rows, NULL)
+            loss[k] += sums.loss
+            intercept_gradient[k] += sums.residual
+        job.kernels.add_gradient(job.X, first, count, K, residual, job.block_rows, gradient)
+        first += count
+
+
+cdef void _hessian_dot_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the intercept's product (K) and the coefficients' (K x d); `target` holds the curvatures."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples, K = job.n_outputs
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
+    cdef double *intercept_product = job.partials + chunk * job.partial_size
+    cdef double *product = intercept_product + K
+    cdef double *direction = job.scratch + thread * job.scratch_size
+    cdef Py_ssize_t count, k
+    memset(intercept_product, 0, job.partial_size * sizeof(double))
+    while first < end:
+        count = min(job.block_rows, end - first)
+        job.kernels.logits(job.X, first, count, K, job.coef, job.intercept, direction, job.block_rows)
+        for k in range(K):
+            intercept_product[k] += job.pointwise.multiply(
+                count, job.target + k * n + first, direction + k * job.block_rows)
+        job.kernels.add_gradient(job.X, first, count, K, direction, job.block_rows, product)
+        first += count
+
+
+cdef void _moments_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the sums (d) and the sums of squares (d)."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples, d = job.X.n_features
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
+    cdef double *sums = job.partials + chunk * job.partial_size
+    cdef Py_ssize_t count
+    memset(sums, 0, job.partial_size * sizeof(double))
+    while first < end:
+        count = min(job.block_rows, end - first)
+        job.kernels.add_moments(job.X, first, count, job.weight + first, job.shift,
+                                job.scratch + thread * job.scratch_size, sums, sums + d)
+        first += count
+
+
+cdef void _dense_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the lower triangle, as C order sees it, of the gram matrix with a last column of ones; `weight` holds the
+    square roots of the weights. Panels of scaled samples stay in cache for one rank-k update by BLAS each."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
+    cdef double *gram = job.partials + chunk * job.partial_size
+    cdef double *panel = job.scratch + thread * job.scratch_size
+    cdef int width = <int>job.X.n_features + 1, count
+    cdef double one = 1.0
+    memset(gram, 0, job.partial_size * sizeof(double))
+    while first < end:
+        count = <int>min(job.block_rows, end - first)
+        job.kernels.fill_panel(job.X, first, count, job.weight + first, job.shift, panel)
+        dsyrk(b"U", b"N", &width, &count, &one, panel, &width, &one, gram, &width)
+        first += count
+
+
+cdef void _csr_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves X' diag(weight) X (d x d), X' weight (d) and the sum of the weights."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples, d = job.X.n_features
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk)
+    cdef Py_ssize_t count = chunk_start(n, job.n_chunks, chunk + 1) - first
+    cdef double *gram = job.partials + chunk * job.partial_size
+    memset(gram, 0, job.partial_size * sizeof(double))
+    job.kernels.add_gram(job.X, first, count, job.weight + first, gram)
+    job.kernels.add_gradient(job.X, first, count, 1, job.weight + first, n, gram + d * d)
+    gram[d * d + d] = _sum(job.weight + first, count)
+
+
+cdef class Design:
+    """What every layout shares: the passes over chunks and blocks. Made by `as_design`."""
+
+    cdef readonly Py_ssize_t n_samples
+    cdef readonly Py_ssize_t n_features
+    cdef readonly Py_ssize_t n_passes
+    cdef readonly Py_ssize_t n_threads
+    cdef readonly object X
+    cdef design_view _view
+    cdef const layout_kernels *_kernels
+    cdef const block_kernels *_pointwise
+    cdef object _keep_alive
+    cdef object _partials
+    cdef object _scratch
+
+    def __init__(self, X, Py_ssize_t n_threads=1):
+        self.X = X
+        self.n_samples, self.n_features = X.shape
+        self.n_threads = n_threads
+        self._view.n_samples = self.n_samples
+        self._view.n_features = self.n_features
+        self._pointwise = active_kernels()
+
+    def logits(self, const double[:, ::1] coef, const double[::1] intercept):
+        """``intercept + X coef'`` (K, n). One pass."""
+        cdef Py_ssize_t K = self._outputs(coef, intercept)
+        cdef double[:, ::1] logits = np.empty((K, self.n_samples))
+        cdef pass_job job = self._job(K, self._chunk_limit(), 0)
+        job.coef, job.intercept, job.logits = &coef[0, 0], &intercept[0], &logits[0, 0]
+        self._run(&_logits_chunk, &job)
+        return np.asarray(logits)
+
+    def loss_gradient(self, const double[:, ::1] coef, const double[::1] intercept, const double[:, ::1] target,
+                      const double[::1] sample_weight=None, double[:, ::1] logits_out=None):
+        """Summed cross-entropy (K,), its gradient in coef (K, d) and in intercept (K,). One pass.
+
+        The logits (K, n) are written to `logits_out` where given.
+        """
+        cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
+        self._check_shape("target", target, K)
+        self._check_weight(sample_weight)
+        cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 2))
+        if logits_out is not None:
+            self._check_shape("logits_out", logits_out, K)
+            job.logits = &logits_out[0, 0]
+        self._give_scratch(&job, 2 * K * job.block_rows)
+        job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &target[0, 0]
+        job.weight = _pointer(sample_weight)
+        sums = self._run(&_loss_gradient_chunk, &job)
+        return sums[:K], sums[2 * K:].reshape(K, d), sums[K:2 * K]
+
+    def hessian_dot(self, const double[:, ::1] curvature, const double[:, ::1] coef, const double[::1] intercept):
+        """``X' diag(curvature) (intercept + X coef')`` (K, d) and its intercept row (K,). One pass."""
+        cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
+        self._check_shape("curvature", curvature, K)
+        cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 1))
+        self._give_scratch(&job, K * job.block_rows)
+        job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &curvature[0, 0]
+        sums = self._run(&_hessian_dot_chunk, &job)
+        return sums[K:].reshape(K, d), sums[:K]
+
+    def moments(self, const double[::1] weight):
+        """Weighted means (d,) and weighted mean squares about them (d,) of the columns. One pass.
+
+        The squares are summed about the first sample with a weight. It is within sqrt(n) standard deviations of the
+        mean, so the sums lose at most the digits of n, however far the column lies from zero. CSR sums about zero: its
+        zeros are not read.
+        """
+        self._check_weight(weight)
+        cdef Py_ssize_t d = self.n_features
+        cdef double[::1] shift = self._row(int(np.argmax(np.asarray(weight) > 0)))
+        cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
+        self._give_scratch(&job, d)
+        job.weight, job.shift = &weight[0], &shift[0]
+        sums = self._run(&_moments_chunk, &job) / np.sum(weight)
+        return shift + sums[:d], np.maximum(sums[d:] - sums[:d] ** 2, 0.0)
+
+    def _outputs(self, const double[:, ::1] coef, const double[::1] intercept):
+        if coef.shape[1] != self.n_features or intercept.shape[0] != coef.shape[0]:
+            raise ValueError(
+                f"coef {coef.shape[0]} x {coef.shape[1]} and intercept {intercept.shape[0]} do not fit "
+                f"{self.n_features} features"
+            )
+        return coef.shape[0]
+
+    def _check_shape(self, name, const double[:, ::1] values, Py_ssize_t n_outputs):
+        if values.shape[0] != n_outputs or values.shape[1] != self.n_samples:
+            raise ValueError(
+                f"{name} is {values.shape[0]} x {values.shape[1]}, expected {n_outputs} x {self.n_samples}"
+            )
+
+    def _check_weight(self, const double[::1] weight):
+        if weight is not None and weight.shape[0] != self.n_samples:
+            raise ValueError(f"{weight.shape[0]} weights for {self.n_samples} samples")
+
+    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size):
+        """A pass over at most chunk_limit chunks, each of which leaves partial_size sums."""
+        cdef pass_job job
+        memset(&job, 0, sizeof(job))
+        job.X, job.kernels, job.pointwise = &self._view, self._kernels, self._pointwise
+        job.n_outputs = n_outputs
+        job.block_rows = self._block_rows()
+        chunk_limit = min(chunk_limit, self._entries() // MIN_CHUNK_ENTRIES)
+        job.n_chunks = 1
+        while 2 * job.n_chunks <= min(MAX_CHUNKS, chunk_limit):  # a power of two is shared evenly
+            job.n_chunks *= 2
+        cdef double[::1] partials
+        job.partial_size = partial_size
+        if partial_size:
+            self._partials = _grown(self._partials, job.n_chunks * partial_size)
+            partials = self._partials
+            job.partials = &partials[0]
+        return job
+
+    cdef void _give_scratch(self, pass_job *job, Py_ssize_t size):
+        """`size` zeros for each thread."""
+        cdef double[::1] scratch
+        self._scratch = _grown(self._scratch, self._threads(job.n_chunks) * size)
+        self._scratch[:] = 0.0
+        scratch = self._scratch
+        job.scratch_size, job.scratch = size, &scratch[0]
+
+    cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks):
+        return min(self.n_threads, n_chunks)
+
+    cdef _run(self, chunk_function chunk, pass_job *job):
+        """Run the pass and return the sum of what its chunks left, added in their order."""
+        cdef Py_ssize_t n_threads = self._threads(job.n_chunks), n_chunks = job.n_chunks
+        self.n_passes += 1
+        with nogil:
+            run_chunks(chunk, job, n_chunks, n_threads)
+        if job.partial_size:
+            used = self._partials[:n_chunks * job.partial_size].reshape(n_chunks, job.partial_size)
+            return np.add.reduce(used, axis=0)
+
+    cdef Py_ssize_t _entries(self):
+        """Stored entries of X."""
+        raise NotImplementedError
+
+    cdef Py_ssize_t _block_rows(self):
+        raise NotImplementedError
+
+    cdef Py_ssize_t _chunk_limit(self):
+        """So many chunks that their partial sums stay small beside X."""
+        raise NotImplementedError
+
+    def _row(self, Py_ssize_t i):
+        """What `moments` sums about (d,)."""
+        raise NotImplementedError
+
+
+def _grown(array, Py_ssize_t size):
+    return np.empty(size) if array is None or array.shape[0] < size else array
+
+
+cdef Py_ssize_t _rows_of_block(Py_ssize_t block_bytes, Py_ssize_t bytes_a_row):
+    """So many rows, in whole vectors, that a block of them fits block_bytes."""
+    cdef Py_ssize_t rows = block_bytes // max(bytes_a_row, 1) // MIN_BLOCK_ROWS * MIN_BLOCK_ROWS
+    return max(MIN_BLOCK_ROWS, min(MAX_BLOCK_ROWS, rows))
+
+
+cdef class DenseDesign(Design):
+    """X as an ndarray, float32 or float64, whose rows or columns are contiguous; strides and views are welcome."""
+
+    cdef Py_ssize_t _block_bytes
+
+    def __init__(self, X, Py_ssize_t n_threads=1):
+        super().__init__(X, n_threads)
+        double_values = X.dtype == np.float64
+        rows_contiguous = X.strides[1] == X.itemsize or X.shape[1] == 1
+        self._view.values = <const void *><size_t>X.ctypes.data
+        self._view.stride = X.strides[0 if rows_contiguous else 1] // X.itemsize
+        self._block_bytes = C_ORDER_BLOCK_BYTES if rows_contiguous else F_ORDER_BLOCK_BYTES
+        if rows_contiguous:
+            self._kernels = self._pointwise.of_layout[C_ORDER_F64 if double_values else C_ORDER_F32]
+        else:
+            self._kernels = self._pointwise.of_layout[F_ORDER_F64 if double_values else F_ORDER_F32]
+
+    def gram(self, const double[::1] weight, const double[::1] center):
+        """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1], weights not negative. One pass."""
+        self._check_weight(weight)
+        cdef Py_ssize_t width = self.n_features + 1
+        cdef double[::1] scale = np.sqrt(weight)
+        cdef pass_job job = self._job(1, self.n_samples // (16 * width), width * width)
+        job.block_rows = _rows_of_block(PANEL_BYTES, 8 * width)
+        self._give_scratch(&job, job.block_rows * width)
+        job.weight, job.shift = &scale[0], &center[0]
+        with single_threaded_blas():
+            lower = self._run(&_dense_gram_chunk, &job).reshape(width, width)
+        return np.tril(lower) + np.tril(lower, -1).T
+
+    cdef Py_ssize_t _entries(self):
+        return self.n_samples * self.n_features
+
+    cdef Py_ssize_t _block_rows(self):
+        return _rows_of_block(self._block_bytes, self.n_features * self.X.itemsize)
+
+    cdef Py_ssize_t _chunk_limit(self):
+        return self.n_samples // 32
+
+    def _row(self, Py_ssize_t i):
+        return np.array(self.X[i], dtype=np.float64)
+
+
+cdef class CSRDesign(Design):
+    """X as a SciPy CSR matrix or array, float32 or float64, int32 or int64 indices in any order, repeats adding up."""
+
+    def __init__(self, X, Py_ssize_t n_threads=1):
+        super().__init__(X, n_threads)
+        indices, indptr = X.indices, X.indptr
+        if indptr.dtype != indices.dtype:
+            indptr = indptr.astype(indices.dtype)
+        _check_structure(X, indices, indptr)
+        self._keep_alive = (X.data, indices, indptr)
+        self._view.values = <const void *><size_t>X.data.ctypes.data
+        self._view.columns = <const void *><size_t>indices.ctypes.data
+        self._view.row_starts = <const void *><size_t>indptr.ctypes.data
+        if X.dtype == np.float64:
+            self._kernels = self._pointwise.of_layout[CSR_F64_I32 if indices.itemsize == 4 else CSR_F64_I64]
+        else:
+            self._kernels = self._pointwise.of_layout[CSR_F32_I32 if indices.itemsize == 4 else CSR_F32_I64]
+
+    def gram(self, const double[::1] weight, const double[::1] center):
+        """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
+        self._check_weight(weight)
+        cdef Py_ssize_t d = self.n_features
+        cdef pass_job job = self._job(1, self._entries() // (d * d), d * d + d + 1)
+        job.weight = &weight[0]
+        sums = self._run(&_csr_gram_chunk, &job)
+        m, total = np.asarray(center), sums[-1]
+        centered_ones = sums[d * d:-1] - total * m
+        gram = np.empty((d + 1, d + 1))
+        gram[:d, :d] = sums[:d * d].reshape(d, d) - np.outer(m, sums[d * d:-1]) - np.outer(centered_ones, m)
+        gram[d, :d] = gram[:d, d] = centered_ones
+        gram[d, d] = total
+        return gram
+
+    cdef Py_ssize_t _entries(self):
+        return self.X.data.shape[0]
+
+    cdef Py_ssize_t _block_rows(self):
+        bytes_an_entry = self.X.data.itemsize + self.X.indices.itemsize
+        return _rows_of_block(CSR_BLOCK_BYTES, self._entries() * bytes_an_entry // self.n_samples)
+
+    cdef Py_ssize_t _chunk_limit(self):
+        return self._entries() // (8 * self.n_features)
+
+    def _row(self, Py_ssize_t i):
+        return np.zeros(self.n_features)
+
+
+def _check_structure(X, indices, indptr):
+    """Indices are trusted by the kernels, so they are checked once, where a wrong one can still be reported."""
+    n_samples, n_features = X.shape
+    n_entries = indptr[-1] if len(indptr) else 0
+    if len(indptr) != n_samples + 1 or indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):
+        raise ValueError("X.indptr must hold n_samples + 1 values that start at 0 and do not decrease")
+    if len(indices) < n_entries or len(X.data) < n_entries:
+        raise ValueError("X.indices and X.data are shorter than X.indptr says")
+    if n_entries and (indices[:n_entries].min() < 0 or indices[:n_entries].max() >= n_features):
+        raise ValueError(f"X.indices must lie in [0, {n_features})")
+
+
+def as_design(X, n_threads=1):
+    """The design matrix of X (n, d), float32 or float64: a 2-D ndarray, or sparse in any format.
+
+    Arrays whose rows or columns are contiguous are used where they lie, whatever the other stride; other views are
+    copied. CSR is used where it lies, other sparse formats are converted to CSR once.
+    """
+    if sp.issparse(X):
+        return CSRDesign(X if X.format == "csr" else X.tocsr(), n_threads)
+    whole_elements = X.flags.aligned and all(stride % X.itemsize == 0 for stride in X.strides)
+    if not (whole_elements and (X.itemsize in X.strides or 1 in X.shape)):
+        X = np.ascontiguousarray(X)
+    return DenseDesign(X, n_threads)

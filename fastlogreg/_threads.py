@@ -1,0 +1,73 @@
+"""How many threads a pass may use, and quiet BLAS inside passes."""
+
+import contextlib
+import os
+import threading
+
+import joblib
+from threadpoolctl import ThreadpoolController
+
+from fastlogreg._kernels.dispatch import openmp_threads
+
+# An OpenMP runtime that has run threads hangs in a forked child that asks for more: a child stays serial.
+_forked = False
+
+
+def _remember_fork():
+    global _forked
+    _forked = True
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_remember_fork)
+
+
+def effective_n_threads(n_jobs=None):
+    """Threads for `n_jobs`, in scikit-learn's reading of it.
+
+    None and -1 mean all that are available: the cores of this process (affinity, container limits, joblib's share),
+    or fewer where OMP_NUM_THREADS or threadpoolctl say so; -2 means all but one, and so on. A positive number is taken
+    as it is. One in a forked child and in a build without OpenMP.
+
+    Raises
+    ------
+    ValueError
+        If `n_jobs` is 0.
+    """
+    if n_jobs == 0:
+        raise ValueError("n_jobs == 0 has no meaning")
+    limit = openmp_threads()
+    if _forked or limit is None:
+        return 1
+    if n_jobs is not None and n_jobs > 0:
+        return n_jobs
+    available = min(limit, joblib.cpu_count())
+    return available if n_jobs is None else max(1, available + 1 + n_jobs)
+
+
+class _SingleThreadedBlas:
+    """Re-entrant over threads: the first to enter sets BLAS to one thread, the last to leave restores it."""
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self._entered = 0
+        self._controller = None
+        self._limit = None
+
+    @contextlib.contextmanager
+    def __call__(self):
+        with self._lock:
+            self._entered += 1
+            if self._entered == 1:
+                self._controller = self._controller or ThreadpoolController().select(user_api="blas")
+                self._limit = self._controller.limit(limits=1)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._entered -= 1
+                if self._entered == 0:
+                    self._limit.restore_original_limits()
+
+
+single_threaded_blas = _SingleThreadedBlas()
