@@ -1,0 +1,255 @@
+"""The mean objective of logistic regression: cross-entropy, weights, penalty and intercept.
+
+For K outputs with coefficients w_k (d,) and intercepts b_k, samples x_i with weights s_i and targets p_ki in [0, 1]::
+
+    f = sum_k [ sum_i s_i L(x_i . w_k + b_k, p_ki) / sum_i s_i + l2 / 2 |w_k|^2 ],   L(u, p) = log(1 + e^u) - p u
+
+in nats per sample. With ``l2 = 1 / (C sum_i s_i)`` its minimiser is scikit-learn's. K = 1 is the binary case.
+
+Solvers see one flat vector of parameters z and nothing of X. By default z are standardised coordinates, in which the
+units and the origins of the columns do not matter (an exact change of variables, no approximation)::
+
+    w_j = z_j / D_j,  b = z_b / D_b - sum_j m_j w_j,  D_j^2 = h var_j + l2,  D_b^2 = h
+
+with m_j, var_j the weighted mean and variance of column j (m = 0 and the mean square without an intercept) and h the
+curvature of the loss at w = 0, so that the Hessian at the start has a diagonal of ones. A column that does not vary
+gets the coefficient 0 that the penalty (or the minimum norm) would give it. In z the penalty is ``ridge / 2 . z^2``.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastlogreg import _pointwise
+
+
+@dataclass(slots=True)
+class Point:
+    """Parameters and what one pass over X told about them.
+
+    Attributes
+    ----------
+    parameters, gradient : ndarray of shape (n_parameters,)
+    value : float
+        The mean objective.
+    logits : ndarray of shape (K, n)
+    """
+
+    parameters: np.ndarray
+    value: float
+    gradient: np.ndarray
+    logits: np.ndarray
+
+
+class Objective:
+    """The mean objective in the coordinates that solvers use.
+
+    Parameters
+    ----------
+    design : Design
+        The matrix X (n, d).
+    target : ndarray of shape (n,) or (K, n), float64
+        Probabilities in [0, 1]; 0 and 1 for labels.
+    sample_weight : ndarray of shape (n,), float64, or None
+        Not negative, not all zero.
+    l2 : float, default=0.0
+        Penalty of the mean objective.
+    fit_intercept : bool, default=True
+    standardize : bool, default=True
+        Whether the parameters are the standardised coordinates, or the coefficients and the intercept themselves.
+    """
+
+    def __init__(self, design, target, *, sample_weight=None, l2=0.0, fit_intercept=True, standardize=True):
+        self.design = design
+        self.target = np.atleast_2d(target)
+        self.sample_weight = sample_weight
+        self.total_weight = float(design.n_samples if sample_weight is None else np.sum(sample_weight))
+        self.l2 = l2
+        self.fit_intercept = fit_intercept
+        self.n_outputs = self.target.shape[0]
+        self.n_parameters = self.n_outputs * (design.n_features + fit_intercept)
+        self._set_coordinates(standardize)
+
+    def _set_coordinates(self, standardize):
+        d = self.design.n_features
+        self.mean_target = self._mean_target()
+        self.center = np.zeros(d)
+        self.inverse_scale = np.ones(d)
+        self.inverse_intercept_scale = 1.0
+        self.variance = None
+        if standardize:
+            weight = np.ones(self.design.n_samples) if self.sample_weight is None else self.sample_weight
+            with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
+                mean, variance = self.design.moments(weight)
+                if self.fit_intercept:
+                    self.center = mean
+                else:
+                    variance = variance + mean * mean
+                curvature = self._start_curvature()
+                scale = np.sqrt(curvature * variance + self.l2)
+                self.inverse_scale = np.where(variance > 0, 1.0 / scale, 0.0 * variance)
+            self.variance = variance
+            self.inverse_intercept_scale = 1.0 / np.sqrt(curvature)
+        self.ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
+        self.ridge[:, :d] = self.l2 * self.inverse_scale**2
+        self.ridge = self.ridge.ravel()
+
+    def _mean_target(self):
+        if self.sample_weight is None:
+            return self.target.mean(axis=1)
+        return self.target @ self.sample_weight / self.total_weight
+
+    def _start_curvature(self):
+        p = self.mean_target if self.fit_intercept else np.array([0.5])
+        # One target value alone would make it zero; a tenth of a sample of the other keeps it positive.
+        return float(np.mean(np.maximum(p * (1 - p), 0.1 / (self.total_weight + 1.0))))
+
+    @property
+    def finite(self):
+        """Whether the columns' moments are finite: if not, X holds NaN, infinity or squares beyond float64."""
+        return self.variance is None or bool(np.all(np.isfinite(self.variance)) and np.all(np.isfinite(self.center)))
+
+    @property
+    def n_passes(self):
+        """Readings of X so far."""
+        return self.design.n_passes
+
+    def start(self):
+        """Zero coefficients, and the intercept that makes the mean prediction the mean target."""
+        intercept = np.zeros(self.n_outputs)
+        if self.fit_intercept:
+            p = np.clip(self.mean_target, 1e-3 / self.total_weight, 1 - 1e-3 / self.total_weight)
+            intercept = np.log(p / (1 - p))
+        return self.from_coef(np.zeros((self.n_outputs, self.design.n_features)), intercept)
+
+    def from_coef(self, coef, intercept):
+        """Parameters of the coefficients (K, d) and intercepts (K,)."""
+        safe_scale = np.divide(1.0, self.inverse_scale, out=np.zeros_like(self.center), where=self.inverse_scale > 0)
+        parameters = coef * safe_scale
+        if self.fit_intercept:
+            kept = np.where(self.inverse_scale > 0, coef, 0.0)
+            shifted = (intercept + kept @ self.center) / self.inverse_intercept_scale
+            parameters = np.column_stack([parameters, shifted])
+        return parameters.ravel()
+
+    def to_coef(self, parameters):
+        """Coefficients (K, d) and intercepts (K,) of the parameters: ``from_coef`` undone, and linear."""
+        z = parameters.reshape(self.n_outputs, -1)
+        coef = z[:, : self.design.n_features] * self.inverse_scale
+        if not self.fit_intercept:
+            return coef, np.zeros(self.n_outputs)
+        return coef, z[:, -1] * self.inverse_intercept_scale - coef @ self.center
+
+    def _pull_back(self, coef_gradient, intercept_gradient):
+        """A gradient in (coef, intercept), summed over samples, as one of the mean in the parameters."""
+        gradient = self.inverse_scale * (coef_gradient - np.outer(intercept_gradient, self.center))
+        if self.fit_intercept:
+            gradient = np.column_stack([gradient, self.inverse_intercept_scale * intercept_gradient])
+        return gradient.ravel() / self.total_weight
+
+    def evaluate(self, parameters, recycle=None):
+        """The `Point` at the parameters. One pass.
+
+        `recycle` is a Point no longer needed, whose memory for logits is used again.
+        """
+        logits = np.empty(self.target.shape) if recycle is None else recycle.logits
+        coef, intercept = self.to_coef(parameters)
+        loss, coef_gradient, intercept_gradient = self.design.loss_gradient(
+            coef, intercept, self.target, self.sample_weight, logits
+        )
+        weighted = self.ridge * parameters
+        value = float(loss.sum()) / self.total_weight + 0.5 * float(weighted @ parameters)
+        return Point(parameters, value, self._pull_back(coef_gradient, intercept_gradient) + weighted, logits)
+
+    def on_line(self, start, end, t):
+        """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""
+        sums = np.zeros(3)
+        for k in range(self.n_outputs):
+            sums += _pointwise.cross_entropy_on_line(
+                start.logits[k], end.logits[k], t, self.target[k], self.sample_weight, self.design.n_threads
+            )
+        direction = end.parameters - start.parameters
+        at = start.parameters + t * direction
+        weighted = self.ridge * direction
+        penalty = np.array([0.5 * at @ (self.ridge * at), at @ weighted, direction @ weighted])
+        return sums / self.total_weight + penalty
+
+    def hessian(self, point):
+        """The `Hessian` at a point; from the stored logits, no pass over X yet."""
+        return Hessian(self, point)
+
+    def curvature_bound(self):
+        """A number that no eigenvalue of any Hessian exceeds, from sigma' <= 1/4.
+
+        The largest eigenvalue of the Hessian with that curvature where its matrix is cheap (one pass), else its trace.
+        """
+        d = self.design.n_features
+        weight = np.full(self.design.n_samples, 0.25) if self.sample_weight is None else 0.25 * self.sample_weight
+        if d <= 500:
+            bound = np.linalg.eigvalsh(self._gram(weight))[-1]
+        else:
+            mean, variance = self.design.moments(weight)
+            squares = variance + (mean - self.center) ** 2
+            bound = 0.25 * (squares @ self.inverse_scale**2 + self.fit_intercept * self.inverse_intercept_scale**2)
+        return float(bound) + float(self.ridge.max(initial=0.0))
+
+    def _gram(self, weight):
+        """Mean of ``weight_i z_i z_i'`` over samples in the coordinates of one output. One pass."""
+        gram = self.design.gram(weight, self.center)
+        scale = np.append(self.inverse_scale, self.inverse_intercept_scale)
+        gram *= np.outer(scale, scale) / self.total_weight
+        return gram if self.fit_intercept else gram[:-1, :-1]
+
+    def proves_separable(self, point):
+        """Whether a value this low shows that a hyperplane separates the classes, and no penalty bounds it.
+
+        A mean loss below the least weight's share of log 2 leaves no sample a loss of log 2, so none is misclassified
+        and longer coefficients are better without end.
+        """
+        if self.l2 > 0 or np.any((self.target > 0) & (self.target < 1)):
+            return False
+        weight = self.sample_weight
+        least = 1.0 if weight is None else weight[weight > 0].min()
+        return point.value * self.total_weight < least * np.log(2)
+
+
+class Hessian:
+    """The Hessian of an objective at a point, penalty included, in the objective's parameters."""
+
+    def __init__(self, objective, point):
+        self.objective = objective
+        self.curvature = np.empty_like(point.logits)
+        for k in range(objective.n_outputs):
+            _pointwise.cross_entropy(
+                point.logits[k],
+                objective.target[k],
+                objective.sample_weight,
+                curvature_out=self.curvature[k],
+                n_threads=objective.design.n_threads,
+            )
+
+    def dot(self, direction):
+        """``H direction``. One pass."""
+        coef, intercept = self.objective.to_coef(direction)
+        product = self.objective._pull_back(*self.objective.design.hessian_dot(self.curvature, coef, intercept))
+        return product + self.objective.ridge * direction
+
+    def diagonal(self):
+        """The diagonal. One pass an output."""
+        objective = self.objective
+        rows = []
+        for curvature in self.curvature:
+            mean, variance = objective.design.moments(curvature)
+            squares = (variance + (mean - objective.center) ** 2) * objective.inverse_scale**2
+            share = curvature.sum() / objective.total_weight
+            intercept = [objective.inverse_intercept_scale**2] * objective.fit_intercept
+            rows.append(share * np.append(squares, intercept))
+        return np.concatenate(rows) + objective.ridge
+
+    def matrix(self):
+        """The matrix of a single output (n_parameters, n_parameters). One pass."""
+        if self.objective.n_outputs != 1:
+            raise ValueError("the Hessian's matrix is for one output")
+        matrix = self.objective._gram(self.curvature[0])
+        matrix[np.diag_indices_from(matrix)] += self.objective.ridge
+        return matrix

@@ -1,0 +1,19 @@
+"""Solvers: they see an objective and nothing of X, samples or labels.
+
+All have one signature::
+
+    solve(objective, start, *, tol, max_iter, on_iteration) -> Solution
+
+`start` and the solution are in the objective's parameters. A solver ends when the gap is proven to be at most
+``tol^2 / 2`` of the value, after `max_iter` iterations, or when rounding allows no descent. ``on_iteration(i, point)``
+is called after each iteration, and before the first with i = 0.
+"""
+
+from fastlogreg.solvers._common import Solution, Stop
+from fastlogreg.solvers.gd import gd
+from fastlogreg.solvers.lbfgs import lbfgs
+from fastlogreg.solvers.newton import newton
+
+SOLVERS = {"gd": gd, "lbfgs": lbfgs, "newton": newton}
+
+__all__ = ["SOLVERS", "Solution", "Stop", "gd", "lbfgs", "newton"]

@@ -1,0 +1,95 @@
+"""Full-batch gradient descent, ``w <- w - step . df/dw``, in three strengths.
+
+`fixed` is that update with one step length throughout; `armijo` tries longer steps each time and backtracks until the
+value has fallen enough; `nesterov` adds momentum to the fixed step, and drops it when it points uphill. Where no step
+length is given it is one over a bound on the curvature, with which no update can raise the value.
+
+Sources: the update is the textbook one; Armijo 1966; Nesterov 1983; restart by O'Donoghue and Candes 2015.
+"""
+
+import numpy as np
+
+from fastlogreg.solvers._common import Solution, Stop, gap_target, newton_step
+
+
+def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):
+    """Minimise by gradient descent.
+
+    Parameters
+    ----------
+    objective, start, tol, max_iter, on_iteration
+        As for every solver: see the package.
+    method : {"fixed", "armijo", "nesterov"}, default="nesterov"
+    step : float, default=None
+        The step length, for `armijo` the first one tried. None: one over a bound on the curvature.
+    """
+    if method not in _METHODS:
+        raise ValueError(f"method={method!r} is none of {sorted(_METHODS)}")
+    if step is None:
+        step = 1.0 / objective.curvature_bound()
+    point = objective.evaluate(start)
+    on_iteration(0, point)
+    advance = _METHODS[method](objective, point, step)
+    ambition = 1.0
+    for n_iter in range(1, max_iter + 1):
+        # In standardised coordinates the Hessian is near the identity, so this estimates half the squared decrement.
+        if 0.5 * float(point.gradient @ point.gradient) <= ambition * gap_target(point, tol):
+            proof = newton_step(objective, point, gap_target(point, tol))
+            if proof.gap <= gap_target(point, tol):
+                end = proof.end if proof.end.value <= point.value else point
+                on_iteration(n_iter, end)
+                return Solution(end, proof.gap, n_iter, Stop.CONVERGED)
+            ambition *= 0.1
+        point = advance(point)
+        on_iteration(n_iter, point)
+        if not np.isfinite(point.value):
+            raise FloatingPointError(f"gradient descent with step {step:g} diverged: try a shorter one")
+        if objective.proves_separable(point):
+            return Solution(point, point.value, n_iter, Stop.SEPARABLE)
+    target = gap_target(point, tol)
+    gap = newton_step(objective, point, target).gap
+    return Solution(point, gap, max_iter, Stop.CONVERGED if gap <= target else Stop.MAX_ITER)
+
+
+def _fixed(objective, _, step):
+    def advance(point):
+        return objective.evaluate(point.parameters - step * point.gradient)
+
+    return advance
+
+
+def _armijo(objective, _, step):
+    def advance(point):
+        nonlocal step
+        square = float(point.gradient @ point.gradient)
+        step *= 2.0
+        end = objective.evaluate(point.parameters - step * point.gradient)
+        # The trials share one line, whose logits are known from its two ends.
+        t, value = 1.0, end.value
+        while not value <= point.value - 0.5 * t * step * square and t > 1e-12:
+            t *= 0.5
+            value = objective.on_line(point, end, t)[0]
+        step *= t
+        return end if t == 1.0 else objective.evaluate(point.parameters - step * point.gradient, recycle=end)
+
+    return advance
+
+
+def _nesterov(objective, start, step):
+    previous, momentum = start.parameters, 1.0
+
+    def advance(point):
+        # `point` is where the gradient was taken, ahead of the iterate by the momentum.
+        nonlocal previous, momentum
+        iterate = point.parameters - step * point.gradient
+        if float(point.gradient @ (iterate - previous)) > 0:
+            momentum = 1.0
+        grown = 0.5 * (1.0 + np.sqrt(1.0 + 4.0 * momentum * momentum))
+        ahead = iterate + (momentum - 1.0) / grown * (iterate - previous)
+        previous, momentum = iterate, grown
+        return objective.evaluate(ahead)
+
+    return advance
+
+
+_METHODS = {"fixed": _fixed, "armijo": _armijo, "nesterov": _nesterov}
