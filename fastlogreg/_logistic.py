@@ -1,0 +1,563 @@
+"""The estimator: scikit-learn's contract around an objective and a solver. No arithmetic on X here.
+
+In: parameters, validation, classes, weights. Out: coef_, intercept_, n_iter_, gap_ and what else a user reads.
+"""
+
+import functools
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+import scipy.sparse as sp
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.class_weight import compute_class_weight
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+
+from fastlogreg import _pointwise
+from fastlogreg._design import as_design
+from fastlogreg._objective import Objective
+from fastlogreg._threads import effective_n_threads, single_threaded_blas
+from fastlogreg.solvers import SOLVERS, Solution, Stop
+from fastlogreg.solvers._common import gap_target, newton_step
+
+try:
+    from sklearn.callback import CallbackSupportMixin
+except ImportError:  # scikit-learn < 1.9
+
+    class CallbackSupportMixin:  # type: ignore[no-redef]
+        """Nothing to support."""
+
+
+# The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
+AUTO_SOLVER = "newton"
+SKLEARN_SOLVERS = {"liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}
+
+
+class _StopRequested(Exception):  # noqa: N818
+    """A callback asked the fit to stop."""
+
+    def __init__(self, n_iter, point):
+        super().__init__(n_iter)
+        self.n_iter = n_iter
+        self.point = point
+
+
+def _unchanged_by_failure(fit):
+    """Whatever ends a fit early leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def guarded(self, *args, **kwargs):
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return guarded
+
+
+class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
+    """Logistic regression for two classes: scikit-learn's objective and API, proven optimal.
+
+    Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercept, which is never penalised; s_i
+    are the weights of the samples and L_i their cross-entropy. The columns' units and origins affect neither
+    convergence nor speed: the fit works in standardised coordinates and keeps the objective.
+
+    Parameters
+    ----------
+    penalty : {"auto", "l2", None}, default="auto"
+        "auto" (also spelled "deprecated", scikit-learn's placeholder) is what `C` and `l1_ratio` say: L2, or none with
+        ``C=np.inf``. None ignores `C`.
+    C : float, default=1.0
+        Inverse strength of the penalty, in (0, inf].
+    l1_ratio : float or None, default=0.0
+        Share of L1 in the penalty; only 0 (or None) for now.
+    dual : bool, default=False
+        Accepted and without effect: the optimum is the same.
+    tol : float, default=1e-4
+        The fit ends when it has proven that the objective is within ``tol^2 / 2`` of its minimum, relatively: 5e-9 by
+        default. It is a tolerance on the Newton decrement, whose half square estimates the gap:
+        ``decrement <= tol * sqrt(objective)``, the objective in nats per sample.
+    fit_intercept : bool, default=True
+    intercept_scaling : float, default=1
+        Accepted and without effect: the intercept is free.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into `sample_weight`. "balanced" counts samples by their weight.
+    random_state : int, RandomState instance or None, default=None
+        Accepted and without effect: every solver is deterministic.
+    solver : str, default="auto"
+        "newton", "lbfgs" or "gd" (accelerated full-batch gradient descent); "auto" picks "newton". The optimum is
+        the same. scikit-learn's other names ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted
+        and mean "auto".
+    max_iter : int, default=100
+        Iterations of the solver at most.
+    verbose : int, default=0
+        Whether to print one line an iteration.
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the fit before.
+    n_jobs : int or None, default=None
+        Threads. None and -1 mean all that are available (cores, container limits, OMP_NUM_THREADS, threadpoolctl).
+        The result does not depend on it, bit for bit.
+    soft_targets : bool, default=False
+        Whether y holds probabilities in [0, 1] of the positive class, whose classes are then 0 and 1.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (2,)
+    coef_ : ndarray of shape (1, n_features)
+        In X's dtype, as `intercept_`.
+    intercept_ : ndarray of shape (1,)
+    n_iter_ : ndarray of shape (1,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has feature names that are all strings.
+    gap_ : float
+        Bound on ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype.
+        With a penalty it is proven (a duality gap); without one it is an estimate from the Newton decrement where
+        conjugate gradients had to solve for it, that is beyond 1500 parameters or with fewer samples than parameters.
+        Infinite where nothing is known, and for separable classes without a penalty, whose minimum is 0.
+    n_passes_ : int
+        Readings of X.
+    loss_curve_ : ndarray of shape (n_iter_ + 1,)
+        The mean objective, ``sum_i s_i L_i / sum_i s_i + |w|^2 / (2 C sum_i s_i)``, in nats per sample, at the start
+        and after each iteration.
+    solver_ : str
+        The solver used.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if the gap asked for was not reached, saying how far the fit is; or if the classes are separable and
+        nothing bounds the coefficients.
+
+    Notes
+    -----
+    Dense X is used where it lies, in C or Fortran order and with strides, float32 or float64; CSR likewise, with 32-
+    or 64-bit indices. Other sparse formats are converted to CSR once. Sums are float64 throughout.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from fastlogreg import LogisticRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = LogisticRegression().fit(X, y)
+    >>> bool(model.gap_ < 1e-8)
+    True
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "penalty": [StrOptions({"auto", "deprecated", "l1", "l2", "elasticnet"}), None],
+        "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "dual": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "random_state": ["random_state"],
+        "solver": [StrOptions({"auto", *SOLVERS, *SKLEARN_SOLVERS})],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "n_jobs": [None, Integral],
+        "soft_targets": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        penalty="auto",
+        *,
+        C=1.0,
+        l1_ratio=0.0,
+        dual=False,
+        tol=1e-4,
+        fit_intercept=True,
+        intercept_scaling=1,
+        class_weight=None,
+        random_state=None,
+        solver="auto",
+        max_iter=100,
+        verbose=0,
+        warm_start=False,
+        n_jobs=None,
+        soft_targets=False,
+    ):
+        self.penalty = penalty
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.soft_targets = soft_targets
+
+    @_unchanged_by_failure
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            Labels of two classes, or with ``soft_targets=True`` probabilities of the positive one.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative. A weight of k is the same as k copies of the sample.
+
+        Returns
+        -------
+        self : LogisticRegression
+
+        Raises
+        ------
+        ValueError
+            For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class or more
+            than two, weights that are all zero.
+        NotImplementedError
+            For a penalty with L1.
+        """
+        self._check_penalty()
+        n_threads = effective_n_threads(self.n_jobs)
+        X, y = validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            y_numeric=self.soft_targets,
+        )
+        classes, target = self._classes_and_target(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = self._weights(target, classes, sample_weight)
+        with single_threaded_blas():  # threads of two pools would fight for the cores
+            objective = Objective(
+                as_design(X, n_threads),
+                target,
+                sample_weight=weight,
+                l2=self._l2(len(target) if weight is None else weight.sum()),
+                fit_intercept=self.fit_intercept,
+            )
+            if not objective.finite:
+                self._raise_not_finite(X)
+            callbacks = self._begin_callbacks(X, y, sample_weight)
+            solution, loss_curve = self._solve(objective, classes, callbacks)
+        self._report(objective, solution)
+        self.classes_ = classes
+        coef, intercept = objective.to_coef(solution.point.parameters)
+        self.coef_ = coef.astype(X.dtype)
+        self.intercept_ = intercept.astype(X.dtype)
+        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+        self.gap_ = _relative_gap(solution)
+        self.n_passes_ = objective.n_passes
+        self.loss_curve_ = np.array(loss_curve)
+        self.solver_ = self._solver_name()
+        callbacks.end(self)
+        return self
+
+    def _check_penalty(self):
+        if self.penalty is None:
+            return
+        l1_ratio = 1.0 if self.penalty == "l1" else self.l1_ratio or 0.0
+        if l1_ratio > 0:
+            raise NotImplementedError(
+                f"penalty={self.penalty!r} with l1_ratio={self.l1_ratio!r}: penalties with L1 are not implemented"
+            )
+
+    def _l2(self, total_weight):
+        return 0.0 if self.penalty is None else 1.0 / (self.C * total_weight)
+
+    def _solver_name(self):
+        return self.solver if self.solver in SOLVERS else AUTO_SOLVER
+
+    def _classes_and_target(self, y):
+        """The two classes and the probabilities of the second (n,), float64."""
+        if self.soft_targets:
+            y = np.asarray(y, dtype=np.float64)
+            if not (y.min() >= 0 and y.max() <= 1):
+                raise ValueError("With soft_targets=True, y must hold probabilities in [0, 1]")
+            return np.array([0, 1]), y
+        classes = _two_numbers(y)
+        if classes is None:
+            check_classification_targets(y)
+            classes = np.unique(y)
+        if len(classes) > 2:
+            raise ValueError(
+                f"Only binary classification is supported. The type of the target is {type_of_target(y)}."
+            )
+        if len(classes) < 2:
+            raise ValueError(
+                "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
+                f"{classes[0]!r}"
+            )
+        return classes, (y == classes[1]).astype(np.float64)
+
+    def _weights(self, target, classes, sample_weight):
+        """Sample times class weights (n,), float64, or None where all are one."""
+        if sample_weight is not None and not np.any(sample_weight):
+            raise ValueError("Sample weights must have at least one non-zero value: all weights are zero.")
+        weight = sample_weight
+        if self.class_weight is not None and not self.soft_targets:
+            of_class = self._class_weights(target, classes, sample_weight)
+            weight = np.where(target == 1, of_class[1], of_class[0])
+            if sample_weight is not None:
+                weight *= sample_weight
+        elif self.class_weight is not None:
+            raise ValueError("class_weight is for labels: with soft_targets=True weigh the samples")
+        if weight is not None and not self.soft_targets:
+            counted = target[weight > 0]
+            if counted.min() == counted.max():
+                only = classes[int(counted[0])]
+                raise ValueError(
+                    "This solver needs samples of at least 2 classes in the data, but only one class has weights "
+                    f"that are not zero: {only!r}"
+                )
+        return weight
+
+    def _class_weights(self, target, classes, sample_weight):
+        if self.class_weight == "balanced":
+            ones = np.average(target, weights=sample_weight)
+            return 0.5 / np.array([1.0 - ones, ones]).clip(min=np.finfo(float).tiny)
+        labels = classes[target.astype(np.intp)] if classes.dtype.kind in "OU" else classes
+        return compute_class_weight(self.class_weight, classes=classes, y=labels)
+
+    def _raise_not_finite(self, X):
+        """Only called once sums over X have turned out not to be finite: find out why."""
+        assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
+        raise ValueError("Input X contains values so large that their squares overflow float64: scale its columns.")
+
+    def _start(self, objective, classes):
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return objective.start()
+        if self.coef_.shape[1] != objective.design.n_features:
+            raise ValueError(
+                f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {objective.design.n_features}"
+            )
+        if not np.array_equal(self.classes_, classes):
+            return objective.start()
+        return objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
+
+    def _solve(self, objective, classes, callbacks):
+        """The solution and the value after each iteration."""
+        loss_curve = []
+
+        def on_iteration(n_iter, point):
+            loss_curve.append(point.value)
+            if self.verbose:
+                steepest = np.max(np.abs(point.gradient), initial=0.0)
+                print(f"iteration {n_iter:4d}  objective {point.value:.12g}  largest slope {steepest:.2e}", flush=True)
+            if callbacks.iteration(self, n_iter, objective, point, classes):
+                raise _StopRequested(n_iter, point)
+
+        solve = SOLVERS[self._solver_name()]
+        start = self._start(objective, classes)
+        try:
+            solution = solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
+        except _StopRequested as request:
+            point = request.point
+            gap = newton_step(objective, point, gap_target(point, self.tol)).gap
+            solution = Solution(point, gap, request.n_iter, Stop.REQUESTED)
+        return solution, loss_curve
+
+    def _report(self, objective, solution):
+        """One warning, if the fit did not arrive."""
+        if solution.stop is Stop.SEPARABLE:
+            warnings.warn(
+                "The classes are separable: without a penalty the coefficients are unbounded and no optimum exists. "
+                f"The fit stopped after {solution.n_iter} iterations with all training samples on their right sides. "
+                "Choose a finite C for an optimum that exists.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        elif solution.stop in (Stop.MAX_ITER, Stop.STALLED):
+            advice = {
+                Stop.MAX_ITER: "Increase max_iter or tol, or choose solver='auto'.",
+                Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better "
+                "determined, lower C.",
+            }[solution.stop]
+            warnings.warn(
+                f"{type(self).__name__} did not converge ({solution.stop.value}): after {solution.n_iter} iterations "
+                f"the objective is proven to be within {_relative_gap(solution):.1e} of its minimum, relatively; "
+                f"tol={self.tol:g} asks for {gap_target(solution.point, self.tol) / solution.point.value:.1e}. "
+                + advice,
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _begin_callbacks(self, X, y, sample_weight):
+        if not hasattr(self, "_init_callback_context"):
+            return _NoCallbacks()
+        return _Callbacks(self, X, y, sample_weight)
+
+    def _dense_coef(self):
+        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
+        return np.ascontiguousarray(coef, dtype=np.float64)
+
+    def _logits(self, X):
+        """Logits (n,), float64, of validated X, and X's dtype."""
+        check_is_fitted(self)
+        X = validate_data(
+            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
+        )
+        design = as_design(X, effective_n_threads(self.n_jobs))
+        logits = design.logits(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))[0]
+        if not np.isfinite(logits).all():
+            assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
+        return logits, X.dtype
+
+    def decision_function(self, X):
+        """Logits of the samples: positive for ``classes_[1]``.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples,)
+        """
+        logits, dtype = self._logits(X)
+        return logits.astype(dtype, copy=False)
+
+    def predict(self, X):
+        """Classes of the samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        classes : ndarray of shape (n_samples,)
+        """
+        logits, _ = self._logits(X)
+        return self.classes_[(logits > 0).astype(np.intp)]
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, 2)
+            In the order of `classes_`. Both columns are accurate, however small.
+        """
+        logits, dtype = self._logits(X)
+        columns = np.empty((2, len(logits)))
+        _pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=self._n_threads())
+        return columns.T.astype(dtype, copy=False)
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities of the classes, never -inf for finite logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, 2)
+            In the order of `classes_`.
+        """
+        logits, dtype = self._logits(X)
+        columns = np.empty((2, len(logits)))
+        for target, column in enumerate(columns):
+            # log sigma(u) is minus the cross-entropy of u against 1, log sigma(-u) minus that against 0
+            targets = np.full(len(logits), float(target))
+            _pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=self._n_threads())
+        return np.negative(columns, out=columns).T.astype(dtype, copy=False)
+
+    def _n_threads(self):
+        return effective_n_threads(self.n_jobs)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.classifier_tags.multi_class = False
+        return tags
+
+
+def _two_numbers(y):
+    """The two values of y, sorted, if it holds whole numbers and exactly two of them, else None; without sorting y."""
+    if y.dtype.kind not in "biuf":
+        return None
+    low, high = y.min(), y.max()
+    if not (low < high and low == np.floor(low) and high == np.floor(high)):
+        return None
+    return np.array([low, high]) if np.all((y == low) | (y == high)) else None
+
+
+def _relative_gap(solution):
+    """Bound on ``(value - minimum) / minimum``, no less than the rounding of the value."""
+    value, gap = solution.point.value, solution.gap
+    if solution.stop is Stop.SEPARABLE or not gap < value:
+        return float("inf")
+    return max(gap / (value - gap), float(np.finfo(float).eps))
+
+
+class _NoCallbacks:
+    """Where scikit-learn has no callbacks."""
+
+    def iteration(self, *_):
+        return False
+
+    def end(self, _):
+        pass
+
+
+class _Callbacks:
+    """Tells scikit-learn's callbacks of the beginning, of each iteration and of the end of a fit."""
+
+    def __init__(self, estimator, X, y, sample_weight):
+        self._data = {
+            "X": X,
+            "y": y,
+            "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
+        }
+        self._context = estimator._init_callback_context(max_subtasks=estimator.max_iter)
+        self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
+        self._open = None
+
+    def iteration(self, estimator, n_iter, objective, point, classes):
+        """End the task of iteration n_iter and begin the next one's; whether a callback asks to stop."""
+        if not getattr(estimator, "_skl_callbacks", None):
+            return False
+
+        def fitted():
+            coef, intercept = objective.to_coef(point.parameters)
+            dtype = self._data["X"].dtype
+            return {"coef_": coef.astype(dtype), "intercept_": intercept.astype(dtype), "classes_": classes}
+
+        stop = False
+        if self._open is not None:
+            stop = self._open.call_on_fit_task_end(
+                estimator=estimator, reconstruction_attributes=fitted, **self._data
+            )
+            self._open = None
+        if n_iter < estimator.max_iter and not stop:
+            self._open = self._context.subcontext(task_name="iteration")
+            self._open.call_on_fit_task_begin(estimator=estimator, reconstruction_attributes=fitted, **self._data)
+        return stop
+
+    def end(self, estimator):
+        if self._open is not None:  # begun for an iteration that was not needed
+            self._open.call_on_fit_task_end(estimator=estimator)
+        self._context.call_on_fit_task_end(estimator=estimator, reconstruction_attributes={}, **self._data)
