@@ -12,26 +12,18 @@ import scipy.sparse as sp
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
-from sklearn.utils import assert_all_finite, check_array
+from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastlogreg import _pointwise
+from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
+from fastlogreg._targets import check_both_classes_weigh, check_probabilities, combined_weight, encode_labels
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
 from fastlogreg.solvers import SOLVERS, Solution, Stop
 from fastlogreg.solvers._common import gap_target, newton_step
-
-try:
-    from sklearn.callback import CallbackSupportMixin
-except ImportError:  # scikit-learn < 1.9
-
-    class CallbackSupportMixin:  # type: ignore[no-redef]
-        """Nothing to support."""
-
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
@@ -231,6 +223,8 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
             For a penalty with L1.
         """
         self._check_penalty()
+        if self.soft_targets and self.class_weight is not None:
+            raise ValueError("class_weight is for labels: with soft_targets=True, weigh the samples")
         n_threads = effective_n_threads(self.n_jobs)
         X, y = validate_data(
             self,
@@ -241,10 +235,12 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
             ensure_all_finite=False,
             y_numeric=self.soft_targets,
         )
-        classes, target = self._classes_and_target(y)
+        classes, target = (np.array([0, 1]), check_probabilities(y)) if self.soft_targets else encode_labels(y)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = self._weights(target, classes, sample_weight)
+        weight = combined_weight(sample_weight, self.class_weight, target, classes)
+        if weight is not None and not self.soft_targets:
+            check_both_classes_weigh(weight, target, classes)
         with single_threaded_blas():  # threads of two pools would fight for the cores
             objective = Objective(
                 as_design(X, n_threads),
@@ -254,8 +250,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 fit_intercept=self.fit_intercept,
             )
             if not objective.finite:
-                self._raise_not_finite(X)
-            callbacks = self._begin_callbacks(X, y, sample_weight)
+                self._check_finite(X)
+                raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
+            callbacks = begin_callbacks(self, X, y, sample_weight)
             solution, loss_curve = self._solve(objective, classes, callbacks)
         self._report(objective, solution)
         self.classes_ = classes
@@ -285,61 +282,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     def _solver_name(self):
         return self.solver if self.solver in SOLVERS else AUTO_SOLVER
 
-    def _classes_and_target(self, y):
-        """The two classes and the probabilities of the second (n,), float64."""
-        if self.soft_targets:
-            y = np.asarray(y, dtype=np.float64)
-            if not (y.min() >= 0 and y.max() <= 1):
-                raise ValueError("With soft_targets=True, y must hold probabilities in [0, 1]")
-            return np.array([0, 1]), y
-        classes = _two_numbers(y)
-        if classes is None:
-            check_classification_targets(y)
-            classes = np.unique(y)
-        if len(classes) > 2:
-            raise ValueError(
-                f"Only binary classification is supported. The type of the target is {type_of_target(y)}."
-            )
-        if len(classes) < 2:
-            raise ValueError(
-                "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
-                f"{classes[0]!r}"
-            )
-        return classes, (y == classes[1]).astype(np.float64)
-
-    def _weights(self, target, classes, sample_weight):
-        """Sample times class weights (n,), float64, or None where all are one."""
-        if sample_weight is not None and not np.any(sample_weight):
-            raise ValueError("Sample weights must have at least one non-zero value: all weights are zero.")
-        weight = sample_weight
-        if self.class_weight is not None and not self.soft_targets:
-            of_class = self._class_weights(target, classes, sample_weight)
-            weight = np.where(target == 1, of_class[1], of_class[0])
-            if sample_weight is not None:
-                weight *= sample_weight
-        elif self.class_weight is not None:
-            raise ValueError("class_weight is for labels: with soft_targets=True weigh the samples")
-        if weight is not None and not self.soft_targets:
-            counted = target[weight > 0]
-            if counted.min() == counted.max():
-                only = classes[int(counted[0])]
-                raise ValueError(
-                    "This solver needs samples of at least 2 classes in the data, but only one class has weights "
-                    f"that are not zero: {only!r}"
-                )
-        return weight
-
-    def _class_weights(self, target, classes, sample_weight):
-        if self.class_weight == "balanced":
-            ones = np.average(target, weights=sample_weight)
-            return 0.5 / np.array([1.0 - ones, ones]).clip(min=np.finfo(float).tiny)
-        labels = classes[target.astype(np.intp)] if classes.dtype.kind in "OU" else classes
-        return compute_class_weight(self.class_weight, classes=classes, y=labels)
-
-    def _raise_not_finite(self, X):
-        """Only called once sums over X have turned out not to be finite: find out why."""
+    def _check_finite(self, X):
+        """scikit-learn's error if X holds NaN or infinity; called once a sum over X turned out not to be finite."""
         assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
-        raise ValueError("Input X contains values so large that their squares overflow float64: scale its columns.")
 
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -382,7 +327,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 f"The fit stopped after {solution.n_iter} iterations with all training samples on their right sides. "
                 "Choose a finite C for an optimum that exists.",
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
         elif solution.stop in (Stop.MAX_ITER, Stop.STALLED):
             advice = {
@@ -396,13 +341,8 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 f"tol={self.tol:g} asks for {gap_target(solution.point, self.tol) / solution.point.value:.1e}. "
                 + advice,
                 ConvergenceWarning,
-                stacklevel=4,
+                stacklevel=5,
             )
-
-    def _begin_callbacks(self, X, y, sample_weight):
-        if not hasattr(self, "_init_callback_context"):
-            return _NoCallbacks()
-        return _Callbacks(self, X, y, sample_weight)
 
     def _dense_coef(self):
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
@@ -417,7 +357,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         design = as_design(X, effective_n_threads(self.n_jobs))
         logits = design.logits(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))[0]
         if not np.isfinite(logits).all():
-            assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
+            self._check_finite(X)
         return logits, X.dtype
 
     def decision_function(self, X):
@@ -495,69 +435,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         return tags
 
 
-def _two_numbers(y):
-    """The two values of y, sorted, if it holds whole numbers and exactly two of them, else None; without sorting y."""
-    if y.dtype.kind not in "biuf":
-        return None
-    low, high = y.min(), y.max()
-    if not (low < high and low == np.floor(low) and high == np.floor(high)):
-        return None
-    return np.array([low, high]) if np.all((y == low) | (y == high)) else None
-
-
 def _relative_gap(solution):
     """Bound on ``(value - minimum) / minimum``, no less than the rounding of the value."""
     value, gap = solution.point.value, solution.gap
     if solution.stop is Stop.SEPARABLE or not gap < value:
         return float("inf")
     return max(gap / (value - gap), float(np.finfo(float).eps))
-
-
-class _NoCallbacks:
-    """Where scikit-learn has no callbacks."""
-
-    def iteration(self, *_):
-        return False
-
-    def end(self, _):
-        pass
-
-
-class _Callbacks:
-    """Tells scikit-learn's callbacks of the beginning, of each iteration and of the end of a fit."""
-
-    def __init__(self, estimator, X, y, sample_weight):
-        self._data = {
-            "X": X,
-            "y": y,
-            "metadata": None if sample_weight is None else {"sample_weight": sample_weight},
-        }
-        self._context = estimator._init_callback_context(max_subtasks=estimator.max_iter)
-        self._context.call_on_fit_task_begin(estimator=estimator, **self._data)
-        self._open = None
-
-    def iteration(self, estimator, n_iter, objective, point, classes):
-        """End the task of iteration n_iter and begin the next one's; whether a callback asks to stop."""
-        if not getattr(estimator, "_skl_callbacks", None):
-            return False
-
-        def fitted():
-            coef, intercept = objective.to_coef(point.parameters)
-            dtype = self._data["X"].dtype
-            return {"coef_": coef.astype(dtype), "intercept_": intercept.astype(dtype), "classes_": classes}
-
-        stop = False
-        if self._open is not None:
-            stop = self._open.call_on_fit_task_end(
-                estimator=estimator, reconstruction_attributes=fitted, **self._data
-            )
-            self._open = None
-        if n_iter < estimator.max_iter and not stop:
-            self._open = self._context.subcontext(task_name="iteration")
-            self._open.call_on_fit_task_begin(estimator=estimator, reconstruction_attributes=fitted, **self._data)
-        return stop
-
-    def end(self, estimator):
-        if self._open is not None:  # begun for an iteration that was not needed
-            self._open.call_on_fit_task_end(estimator=estimator)
-        self._context.call_on_fit_task_end(estimator=estimator, reconstruction_attributes={}, **self._data)

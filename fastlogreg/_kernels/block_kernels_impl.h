@@ -3,6 +3,8 @@
 #include "block_kernels.h"
 #include "vector_math.h"
 
+#include "exact_residual.h"
+
 #include "cross_entropy.h"
 
 /* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster

@@ -4,7 +4,8 @@
  *   residual   L'(u)  = (1 - p) sigma(u) - p sigma(-u),  with s = 1 / (1 + e), sigma(|u|) = s and sigma(-|u|) = e s
  *   curvature  L''(u) = e s^2
  *
- * Neither a difference of nearly equal numbers (for p = 0 and 1) nor an overflow can occur. */
+ * Nothing overflows, and for labels (p = 0 and 1) nothing cancels. Where the residual of a soft target is small beside
+ * its two terms, exact_residual.h makes it good. */
 
 typedef struct {
     vdouble loss, residual, curvature;
@@ -16,39 +17,82 @@ static inline __attribute__((always_inline)) cross_entropy cross_entropy_of(vdou
     const vdouble e = exp_nonpositive(-size);
     const vdouble s = 1.0 / (1.0 + e);
     const vdouble q = 1.0 - p;
-    cross_entropy at = {{0}, {0}, {0}};
+    cross_entropy at = {{0}, s * select(positive, q - p * e, q * e - p), e * s * s};
     if (want_loss)
         at.loss = log1p_unit(e) + size * select(positive, q, p);
-    at.residual = s * select(positive, q - p * e, q * e - p);
-    at.curvature = e * s * s;
     return at;
 }
 
-/* Multiplied by the weights; lanes past the end of the samples get weight 0. */
-static inline cross_entropy weighted(cross_entropy at, const double *weight, ptrdiff_t i, ptrdiff_t n) {
-    const vdouble ones = splat(1.0);
-    if (!weight && n - i >= LANES)
+/* Multiplied by the weights of `count` samples; lanes past them get weight 0. */
+static inline __attribute__((always_inline)) cross_entropy weighted(cross_entropy at, const double *weight,
+                                                                    ptrdiff_t count) {
+    if (!weight && count == LANES)
         return at;
-    const vdouble s = load_first(weight ? weight + i : (const double *)&ones, n - i);
+    const vdouble ones = splat(1.0);
+    const vdouble s = load_first(weight ? weight : (const double *)&ones, count);
     return (cross_entropy){at.loss * s, at.residual * s, at.curvature * s};
+}
+
+static inline vdouble sigmoid_of(vdouble u) {
+    const vdouble e = exp_nonpositive(-absolute(u));
+    const vdouble s = 1.0 / (1.0 + e);
+    return select(u >= 0.0, s, e * s);
+}
+
+/* Writes the residuals of soft targets again, those that cancel in full accuracy, and returns the sum of all. */
+static __attribute__((noinline)) double repair_residuals(ptrdiff_t n, const double *logits, const double *target,
+                                                         const double *weight, double *residual_out) {
+    vdouble sum = {0};
+    for (ptrdiff_t i = 0; i < n; i += LANES) {
+        const vdouble u = load_first(logits + i, n - i), p = load_first(target + i, n - i);
+        cross_entropy at = cross_entropy_of(u, p, 0);
+        /* Below half of a term, the terms' roundings could add up to 4 units in the last place. */
+        const vdouble size = absolute(at.residual), sigma = sigmoid_of(u), complement = sigmoid_of(-u);
+        const vint cancels = (size < 0.5 * (1.0 - p) * sigma) | (size < 0.5 * p * complement);
+        if (any_lane(cancels))
+            at.residual = select(cancels, exact_residual(u, p), at.residual);
+        at = weighted(at, weight ? weight + i : NULL, n - i < LANES ? n - i : LANES);
+        sum += at.residual;
+        store_first(residual_out + i, at.residual, n - i);
+    }
+    return sum_of_lanes(&sum);
+}
+
+typedef struct {
+    vdouble loss, residual;
+    vint soft; /* whether a target is neither 0 nor 1 */
+} bce_sums;
+
+/* One vector of `bce`: samples i to i + count, count <= LANES. */
+static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdiff_t count, const double *logits,
+                                                             const double *target, const double *weight,
+                                                             int want_loss, double *loss_out, double *residual_out,
+                                                             double *curvature_out, bce_sums *sums) {
+    const vdouble u = load_first(logits + i, count), p = load_first(target + i, count);
+    const cross_entropy at = weighted(cross_entropy_of(u, p, want_loss), weight ? weight + i : NULL, count);
+    sums->loss += at.loss;
+    sums->residual += at.residual;
+    sums->soft |= p * (1.0 - p) != 0.0;
+    if (loss_out)
+        store_first(loss_out + i, at.loss, count);
+    if (residual_out)
+        store_first(residual_out + i, at.residual, count);
+    if (curvature_out)
+        store_first(curvature_out + i, at.curvature, count);
 }
 
 static block_sums bce(ptrdiff_t n, const double *logits, const double *target, const double *weight, int want_loss,
                       double *loss_out, double *residual_out, double *curvature_out) {
-    vdouble loss = {0}, residual = {0};
-    for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const vdouble u = load_first(logits + i, n - i), p = load_first(target + i, n - i);
-        const cross_entropy at = weighted(cross_entropy_of(u, p, want_loss), weight, i, n);
-        loss += at.loss;
-        residual += at.residual;
-        if (loss_out)
-            store_first(loss_out + i, at.loss, n - i);
-        if (residual_out)
-            store_first(residual_out + i, at.residual, n - i);
-        if (curvature_out)
-            store_first(curvature_out + i, at.curvature, n - i);
-    }
-    return (block_sums){sum_of_lanes(&loss), sum_of_lanes(&residual)};
+    bce_sums sums = {{0}, {0}, {0}};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= n; i += LANES)
+        bce_vector(i, LANES, logits, target, weight, want_loss, loss_out, residual_out, curvature_out, &sums);
+    if (i < n)
+        bce_vector(i, n - i, logits, target, weight, want_loss, loss_out, residual_out, curvature_out, &sums);
+    block_sums totals = {sum_of_lanes(&sums.loss), sum_of_lanes(&sums.residual)};
+    if (residual_out && any_lane(sums.soft))
+        totals.residual = repair_residuals(n, logits, target, weight, residual_out);
+    return totals;
 }
 
 static double multiply(ptrdiff_t n, const double *factor, double *values) {
@@ -67,7 +111,8 @@ static void bce_line(ptrdiff_t n, const double *from, const double *to, double t
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const vdouble start = load_first(from + i, n - i), p = load_first(target + i, n - i);
         const vdouble direction = load_first(to + i, n - i) - start;
-        const cross_entropy at = weighted(cross_entropy_of(start + t * direction, p, 1), weight, i, n);
+        const cross_entropy at = weighted(cross_entropy_of(start + t * direction, p, 1), weight ? weight + i : NULL,
+                                          n - i < LANES ? n - i : LANES);
         loss += at.loss;
         slope += at.residual * direction;
         curvature += at.curvature * direction * direction;
@@ -80,12 +125,9 @@ static void bce_line(ptrdiff_t n, const double *from, const double *to, double t
 static void sigmoid(ptrdiff_t n, const double *logits, double *prob_out, double *complement_out) {
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const vdouble u = load_first(logits + i, n - i);
-        const vint positive = u >= 0.0;
-        const vdouble e = exp_nonpositive(-absolute(u));
-        const vdouble s = 1.0 / (1.0 + e);
         if (prob_out)
-            store_first(prob_out + i, select(positive, s, e * s), n - i);
+            store_first(prob_out + i, sigmoid_of(u), n - i);
         if (complement_out)
-            store_first(complement_out + i, select(positive, e * s, s), n - i);
+            store_first(complement_out + i, sigmoid_of(-u), n - i);
     }
 }

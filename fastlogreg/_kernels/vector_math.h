@@ -7,6 +7,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #if VECTOR_BYTES == 64
 #define LANES 8
 #elif VECTOR_BYTES == 32
@@ -50,6 +54,22 @@ static inline void store_first(double *p, vdouble v, ptrdiff_t count) {
 
 static inline vdouble select(vint mask, vdouble a, vdouble b) {
     return (vdouble)((mask & (vint)a) | (~mask & (vint)b));
+}
+
+/* Whether any lane of a comparison's result is true. */
+static inline int any_lane(vint mask) {
+#if LANES == 8 && defined(__AVX512F__)
+    return _mm512_test_epi64_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif LANES == 4 && defined(__AVX__)
+    return _mm256_movemask_pd((__m256d)mask) != 0;
+#elif LANES == 2 && defined(__SSE2__)
+    return _mm_movemask_pd((__m128d)mask) != 0;
+#else
+    int64_t any = 0;
+    for (int i = 0; i < LANES; i++)
+        any |= mask[i];
+    return any != 0;
+#endif
 }
 
 static inline vdouble absolute(vdouble x) { return (vdouble)((vint)x & INT64_C(0x7fffffffffffffff)); }
@@ -103,17 +123,38 @@ static inline double sum_of_8(const vdouble8 *v) {
 #define LOG_P8 0x1.687a6e7c95176p-5
 #define LOG_P9 0x1.4b0a26c5f2aefp-4
 
-/* exp(x) for x <= 0 (NaN stays NaN), error below 1.5 ulp, gradual underflow to 0 at -745.2.
- * x = k ln 2 + r with |r| <= ln 2 / 2 (Cody and Waite: the high part of ln 2 has 41 bits, so k times it is exact), then
+/* ln 2 in three parts; the first two have at most 41 significant bits, so a power of two's exponent times them is exact
+ * (Cody and Waite). */
+#define LN2_HIGH 0x1.62e42fefa3000p-1
+#define LN2_MIDDLE 0x1.3de6af278e000p-42
+#define LN2_LOW 0x1.9cc01f97b57a0p-83
+#define EXP_LOWEST -746.0 /* exp of it rounds to 0 */
+
+/* Adding it leaves the nearest integer in the low bits of the significand. */
+#define ROUND_TO_INTEGER 0x1.8p52
+#define ROUND_TO_INTEGER_BITS UINT64_C(0x4338000000000000)
+
+/* k with exp(x) = 2^k exp(r), |r| <= ln 2 / 2, for x <= 0. */
+static inline vdouble nearest_power_of_two(vdouble x) {
+    x = select(x < EXP_LOWEST, splat(EXP_LOWEST), x);
+    return (x * 0x1.71547652b82fep+0 + ROUND_TO_INTEGER) - ROUND_TO_INTEGER;
+}
+
+/* x 2^k for whole k in [-1077, 0], rounded once also where the result is subnormal: 2^k is applied as two normal
+ * factors 2^(h - 1024), whose biased exponent is h - 1. */
+static inline vdouble times_power_of_two(vdouble x, vdouble power) {
+    const vuint k_plus_2048 = (vuint)(power + ROUND_TO_INTEGER) - ROUND_TO_INTEGER_BITS + 2048;
+    const vuint half = k_plus_2048 >> 1;
+    return x * (vdouble)((half - 1) << 52) * (vdouble)((k_plus_2048 - half - 1) << 52);
+}
+
+/* exp(x) for x <= 0 (NaN stays NaN), error below 1.5 ulp, gradual underflow to 0 at -745.2: exp(x) = 2^k exp(r),
  * exp(r) = 1 + r + r^2 q(r); q is the near-minimax polynomial of degree 10 (error 2^-62 of exp(r)). */
 static inline vdouble exp_nonpositive(vdouble x) {
-    const double round_to_int = 0x1.8p52; /* adding it leaves k in the low bits of the significand */
-    const double lowest = -746.0;         /* exp of it rounds to 0 */
-    x = select(x < lowest, splat(lowest), x);
-    vdouble shifted = x * 0x1.71547652b82fep+0 + round_to_int;
-    vdouble k = shifted - round_to_int;
-    vdouble r = x - k * 0x1.62e42fefa3000p-1;
-    r = r - k * 0x1.3de6af278ece6p-42;
+    const vdouble power = nearest_power_of_two(x);
+    x = select(x < EXP_LOWEST, splat(EXP_LOWEST), x);
+    vdouble r = x - power * LN2_HIGH;
+    r = r - power * (LN2_MIDDLE + LN2_LOW);
     vdouble r2 = r * r;
     vdouble r4 = r2 * r2;
     vdouble q01 = EXP_Q0 + r * EXP_Q1, q23 = EXP_Q2 + r * EXP_Q3;
@@ -121,13 +162,7 @@ static inline vdouble exp_nonpositive(vdouble x) {
     vdouble q89 = EXP_Q8 + r * EXP_Q9;
     vdouble high = (q45 + r2 * q67) + r4 * (q89 + r2 * EXP_Q10);
     vdouble q = (q01 + r2 * q23) + r4 * high;
-    vdouble exp_r = 1.0 + (r + r2 * q);
-    /* 2^k as a product of two normal numbers, so that a subnormal result is rounded once. k >= -1077, and 2048 makes
-     * the halves positive for the logical shift; 2^(h - 1024) has the biased exponent h - 1. */
-    vuint k_plus = (vuint)shifted - UINT64_C(0x4338000000000000) + 2048;
-    vuint half = k_plus >> 1;
-    vdouble scale1 = (vdouble)((half - 1) << 52), scale2 = (vdouble)((k_plus - half - 1) << 52);
-    return exp_r * scale1 * scale2;
+    return times_power_of_two(1.0 + (r + r2 * q), power);
 }
 
 /* log(1 + e) for e in [0, 1], error below 2 ulp: 2 atanh(t / 2) with t = 2 e / (2 + e) = t + t z P(z), z = (t / 2)^2 in
