@@ -1,0 +1,622 @@
+"""The estimator: scikit-learn's contract, parity with its optimum, and what ours promises beyond."""
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+import tracemalloc
+import warnings
+
+import joblib
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import sklearn
+from sklearn.base import clone
+from sklearn.datasets import load_breast_cancer
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
+from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
+from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
+
+from fastlogreg import LogisticRegression
+
+SKLEARN_VERSION = parse_version(sklearn.__version__)
+
+
+def make_data(n=300, d=6, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    w = rng.standard_normal(d)
+    y = (rng.random(n) < 1 / (1 + np.exp(-(X @ w + 0.3)))).astype(int)
+    return X * scale, y
+
+
+def objective(coef, intercept, X, y, C, weight=None):
+    """The mean objective in plain NumPy, for targets y in [0, 1]."""
+    weight = np.ones(len(y)) if weight is None else weight
+    u = np.asarray(X @ np.asarray(coef, dtype=float).ravel()).ravel() + float(np.ravel(intercept)[0])
+    loss = np.logaddexp(0, u) - y * u
+    return (weight @ loss + 0.5 * np.sum(np.square(coef, dtype=float)) / C) / weight.sum()
+
+
+def sklearn_optimum(X, y, C=1.0, **fit):
+    model = SklearnLogisticRegression(C=C, solver="newton-cholesky", tol=1e-13, max_iter=1000)
+    options = {key: fit.pop(key) for key in ("class_weight", "fit_intercept") if key in fit}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # at this tolerance its line search reports rounding
+        return model.set_params(**options).fit(X, y, **fit)
+
+
+def assert_same_model(ours, theirs, rtol=1e-6):
+    scale = np.abs(theirs.coef_).max()
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=rtol, atol=rtol * scale)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=rtol, atol=rtol * max(scale, 1))
+
+
+@parametrize_with_checks([LogisticRegression(), LogisticRegression(solver="lbfgs")])
+def test_sklearn_checks(estimator, check):
+    if "array_api" in getattr(getattr(check, "func", check), "__name__", ""):
+        pytest.skip("needs SCIPY_ARRAY_API set before SciPy is imported: test_array_api_dispatch_changes_nothing")
+    check(estimator)
+
+
+def test_array_api_dispatch_changes_nothing():
+    script = """
+        from sklearn.utils.estimator_checks import check_estimator
+        from fastlogreg import LogisticRegression
+        results = check_estimator(LogisticRegression(), on_skip=None)
+        assert {r["status"] for r in results} == {"passed"}, [r for r in results if r["status"] != "passed"]
+        print(len(results))
+    """
+    run = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        env={**os.environ, "SCIPY_ARRAY_API": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 40
+
+
+class TestParity:
+    @pytest.mark.parametrize("C", [1e-6, 1e-3, 1.0, 1e3, np.inf])
+    @pytest.mark.parametrize("solver", ["newton", "lbfgs", "gd"])
+    def test_penalties(self, C, solver):
+        X, y = make_data()
+        ours = LogisticRegression(C=C, solver=solver, tol=1e-7, max_iter=20000).fit(X, y)
+        assert_same_model(ours, sklearn_optimum(X, y, C))
+
+    @pytest.mark.parametrize("class_weight", [None, "balanced", {0: 3.0, 1: 0.5}])
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_weights(self, class_weight, fit_intercept):
+        X, y = make_data()
+        weight = np.random.default_rng(1).integers(0, 4, len(y)).astype(float)
+        options = {"class_weight": class_weight, "fit_intercept": fit_intercept}
+        ours = LogisticRegression(tol=1e-8, **options).fit(X, y, sample_weight=weight)
+        if class_weight == "balanced" and parse_version("1.7") > SKLEARN_VERSION:
+            # scikit-learn 1.6 counts samples, not weights, when it balances: balance by hand
+            share = np.average(y, weights=weight)
+            options["class_weight"] = {0: 0.5 / (1 - share), 1: 0.5 / share}
+        assert_same_model(ours, sklearn_optimum(X, y, sample_weight=weight, **options))
+
+    def test_string_labels_and_class_weight_by_label(self):
+        X, y = make_data()
+        labels = np.array(["no", "yes"], dtype=object)[y]
+        ours = LogisticRegression(class_weight={"no": 2.0, "yes": 0.5}, tol=1e-8).fit(X, labels)
+        assert_same_model(ours, sklearn_optimum(X, y, class_weight={0: 2.0, 1: 0.5}))
+        assert list(ours.classes_) == ["no", "yes"]
+        np.testing.assert_array_equal(ours.predict(X), np.array(["no", "yes"])[(ours.decision_function(X) > 0) * 1])
+
+    @pytest.mark.parametrize("labels", [(-1, 1), (2, 7), (False, True), (0.0, 1.0)])
+    def test_labels_of_other_types(self, labels):
+        X, y = make_data()
+        ours = LogisticRegression().fit(X, np.array(labels)[y])
+        np.testing.assert_array_equal(ours.classes_, labels)
+        np.testing.assert_array_equal(ours.coef_, LogisticRegression().fit(X, y).coef_)
+
+    def test_breast_cancer_raw(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        ours, theirs = LogisticRegression().fit(X, y), sklearn_optimum(X, y)
+        assert_same_model(ours, theirs)
+        np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-7)
+        assert ours.score(X, y) == theirs.score(X, y)
+
+    @pytest.mark.parametrize("solver", ["liblinear", "newton-cg", "newton-cholesky", "sag", "saga"])
+    def test_sklearn_solver_names_mean_the_same_optimum(self, solver):
+        X, y = make_data()
+        named = LogisticRegression(solver=solver).fit(X, y)
+        np.testing.assert_array_equal(named.coef_, LogisticRegression().fit(X, y).coef_)
+        assert named.solver_ == "newton"
+
+    @pytest.mark.parametrize(
+        ("spelling", "same"),
+        [
+            ({"penalty": "l2"}, {}),
+            ({"penalty": "deprecated"}, {}),
+            ({"penalty": "elasticnet", "l1_ratio": 0}, {}),
+            ({"l1_ratio": None}, {}),
+            ({"dual": True, "intercept_scaling": 3.0, "random_state": 0}, {}),
+            ({"penalty": None}, {"C": np.inf}),
+            ({"penalty": None, "C": 0.1}, {"C": np.inf}),
+        ],
+    )
+    def test_old_and_new_spellings_are_silent(self, spelling, same):
+        X, y = make_data()
+        coef = LogisticRegression(**spelling).fit(X, y).coef_
+        np.testing.assert_array_equal(coef, LogisticRegression(**same).fit(X, y).coef_)
+
+    def test_takes_the_parameters_of_scikit_learn(self):
+        theirs = SklearnLogisticRegression().get_params()
+        ours = LogisticRegression(**theirs)
+        X, y = make_data()
+        assert ours.fit(X, y).solver_ == "lbfgs"
+        defaults = LogisticRegression().get_params()
+        common = {"C", "dual", "fit_intercept", "intercept_scaling", "class_weight", "max_iter", "verbose", "n_jobs"}
+        assert {k: defaults[k] for k in common} == {k: theirs[k] for k in common}
+
+
+class TestLayouts:
+    def test_layouts_agree(self):
+        X, y = make_data(n=2000, d=9)
+        X[np.abs(X) < 0.5] = 0.0
+        base = LogisticRegression(tol=1e-9).fit(X, y)
+        wide = sp.csr_array(X)
+        wide.indices, wide.indptr = wide.indices.astype(np.int64), wide.indptr.astype(np.int64)
+        read_only = X.copy()
+        read_only.flags.writeable = False
+        for other in (
+            *(np.asfortranarray(X), np.repeat(X, 2, axis=0)[::2], read_only),
+            *(sp.csr_matrix(X), wide, sp.csc_array(X), sp.coo_matrix(X)),
+        ):
+            model = LogisticRegression(tol=1e-9).fit(other, y)
+            np.testing.assert_allclose(model.coef_, base.coef_, rtol=1e-9, atol=1e-12)
+            np.testing.assert_allclose(model.gap_, base.gap_, atol=1e-12)
+            np.testing.assert_allclose(model.loss_curve_, base.loss_curve_, rtol=1e-12)
+            assert model.n_passes_ == base.n_passes_
+            np.testing.assert_allclose(model.predict_proba(other), base.predict_proba(X), atol=1e-12)
+
+    def test_float32(self):
+        X, y = make_data(n=2000, d=9)
+        X = X.astype(np.float32)
+        narrow, wide = LogisticRegression().fit(X, y), LogisticRegression().fit(X.astype(np.float64), y)
+        assert narrow.coef_.dtype == narrow.intercept_.dtype == np.float32
+        assert narrow.predict_proba(X).dtype == narrow.decision_function(X).dtype == np.float32
+        np.testing.assert_allclose(narrow.coef_, wide.coef_, rtol=1e-6)
+        assert narrow.gap_ == pytest.approx(wide.gap_, abs=1e-9)
+
+    @pytest.mark.parametrize("sparse", [False, True])
+    @pytest.mark.parametrize("solver", ["newton", "lbfgs", "gd"])
+    def test_same_bits_for_any_number_of_threads(self, solver, sparse):
+        X, y = make_data(n=20000, d=20, scale=10.0 ** np.arange(-5, 5).repeat(2))
+        X = sp.csr_array(np.where(np.abs(X) > np.abs(X).mean(0), X, 0.0)) if sparse else X
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            fits = [LogisticRegression(solver=solver, n_jobs=k).fit(X, y) for k in (1, 2, 3, 4, 1)]
+        for other in fits[1:]:
+            np.testing.assert_array_equal(other.coef_, fits[0].coef_)
+            np.testing.assert_array_equal(other.loss_curve_, fits[0].loss_curve_)
+            assert other.gap_ == fits[0].gap_
+
+    def test_x_and_y_stay_as_they_were(self):
+        X, y = make_data()
+        weight = np.linspace(0, 2, len(y))
+        before = X.copy(), y.copy(), weight.copy()
+        LogisticRegression(class_weight="balanced").fit(X, y, weight).predict_proba(X)
+        for now, then in zip((X, y, weight), before, strict=True):
+            np.testing.assert_array_equal(now, then)
+
+
+class TestWeights:
+    def test_weights_are_repetition(self):
+        X, y = make_data(n=200)
+        repeats = np.random.default_rng(3).integers(0, 5, len(y))
+        for solver in ("newton", "lbfgs"):
+            weighted = LogisticRegression(solver=solver, class_weight="balanced").fit(X, y, sample_weight=repeats)
+            repeated = LogisticRegression(solver=solver, class_weight="balanced").fit(
+                np.repeat(X, repeats, axis=0), np.repeat(y, repeats)
+            )
+            np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9)
+
+    def test_soft_targets_are_two_weighted_labels(self):
+        X, _ = make_data()
+        target = np.random.default_rng(4).random(len(X))
+        soft = LogisticRegression(soft_targets=True, tol=1e-9).fit(X, target)
+        hard = LogisticRegression(C=1.0, tol=1e-9).fit(
+            np.vstack([X, X]), np.repeat([1, 0], len(X)), sample_weight=np.concatenate([target, 1 - target])
+        )
+        np.testing.assert_allclose(soft.coef_, hard.coef_, rtol=1e-8)
+        np.testing.assert_array_equal(soft.classes_, [0, 1])
+        assert set(soft.predict(X)) <= {0, 1}
+
+    def test_soft_targets_recover_the_truth(self):
+        rng = np.random.default_rng(5)
+        X, w, b = rng.standard_normal((500, 4)), np.array([[1.0, -2.0, 0.5, 0.0]]), 0.7
+        target = 1 / (1 + np.exp(-(X @ w[0] + b)))
+        model = LogisticRegression(C=np.inf, soft_targets=True).fit(X, target)
+        np.testing.assert_allclose(model.coef_, w, atol=1e-7)
+        np.testing.assert_allclose(model.intercept_, b, atol=1e-7)
+
+    def test_mean_prediction_is_mean_label(self):
+        X, y = make_data()
+        weight = np.random.default_rng(6).random(len(y))
+        model = LogisticRegression(C=0.01).fit(X, y, weight)
+        mean = np.average(model.predict_proba(X)[:, 1], weights=weight)
+        assert mean == pytest.approx(np.average(y, weights=weight), abs=1e-8)
+
+    def test_intercept_is_an_unpenalised_column_of_ones(self):
+        X, y = make_data()
+        ones = np.column_stack([X, np.ones(len(y))])
+        with_ones = LogisticRegression(C=np.inf, fit_intercept=False, tol=1e-9).fit(ones, y)
+        free = LogisticRegression(C=np.inf, tol=1e-9).fit(X, y)
+        np.testing.assert_allclose(with_ones.coef_[0], [*free.coef_[0], *free.intercept_], rtol=1e-7)
+
+
+class TestConvergence:
+    def test_units_and_origins_do_not_matter(self):
+        X, y = make_data(n=500, d=8)
+        scale = 10.0 ** np.random.default_rng(7).uniform(-6, 6, 8)
+        origin = scale * np.random.default_rng(8).uniform(-1e3, 1e3, 8)
+        plain = LogisticRegression(C=np.inf).fit(X, y)
+        raw = LogisticRegression(C=np.inf).fit(X * scale + origin, y)
+        assert raw.n_iter_ == plain.n_iter_
+        np.testing.assert_allclose(raw.predict_proba(X * scale + origin), plain.predict_proba(X), atol=1e-6)
+        penalised = LogisticRegression().fit(X * scale + origin, y)
+        assert penalised.gap_ <= 5e-9
+
+    @pytest.mark.parametrize("solver", ["newton", "lbfgs", "gd"])
+    def test_separable_without_penalty(self, solver):
+        X, y = make_data(n=60)
+        y = (X[:, 0] > 0).astype(int)
+        with pytest.warns(ConvergenceWarning, match="separable") as record:
+            model = LogisticRegression(C=np.inf, solver=solver, max_iter=5000).fit(X, y)
+        assert len(record) == 1
+        assert model.score(X, y) == 1.0
+        assert np.all(np.isfinite(model.coef_))
+        assert model.gap_ == np.inf
+
+    def test_separable_with_penalty_is_an_ordinary_problem(self):
+        X, y = make_data(n=60)
+        assert LogisticRegression(C=1e6).fit(X, X[:, 0] > 0).gap_ <= 5e-9
+
+    def test_one_warning_says_how_far(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        with pytest.warns(ConvergenceWarning, match="did not converge") as record:
+            model = LogisticRegression(max_iter=3).fit(X, y)
+        assert len(record) == 1
+        assert "max_iter" in str(record[0].message)
+        assert record[0].filename == __file__
+        assert model.n_iter_ == [3]
+        assert model.gap_ > 1e-3
+
+    def test_max_iter_0_returns_the_start(self):
+        X, y = make_data()
+        with pytest.warns(ConvergenceWarning):
+            model = LogisticRegression(max_iter=0).fit(X, y)
+        assert not model.coef_.any()
+        assert len(model.loss_curve_) == 1
+
+    @pytest.mark.parametrize("C", [1.0, np.inf])
+    def test_useless_columns(self, C):
+        X, y = make_data()
+        base = LogisticRegression(C=C, tol=1e-8).fit(X, y)
+        constants = np.broadcast_to([0.0, 1.0, -3.7e6], (len(y), 3))
+        model = LogisticRegression(C=C, tol=1e-8).fit(np.column_stack([constants, X]), y)
+        np.testing.assert_array_equal(model.coef_[0, :3], 0.0)
+        np.testing.assert_allclose(model.coef_[0, 3:], base.coef_[0], rtol=1e-7)
+        doubled = LogisticRegression(C=C, tol=1e-8).fit(np.column_stack([X, X[:, :2]]), y)
+        np.testing.assert_allclose(doubled.coef_[0, :2], doubled.coef_[0, -2:], rtol=1e-5)
+        sparse = LogisticRegression(C=C, tol=1e-8).fit(sp.csr_array(np.column_stack([constants, X])), y)
+        np.testing.assert_allclose(sparse.coef_, model.coef_, rtol=1e-7, atol=1e-9)
+
+    def test_tol_bounds_the_gap(self):
+        X, y = make_data(n=1000, d=20, scale=10.0 ** np.linspace(-3, 3, 20))
+        best = objective(*_exact(X, y), X, y, 1.0)
+        for solver in ("newton", "lbfgs", "gd"):
+            for tol in (1e-1, 1e-2, 1e-3, 1e-4):
+                model = LogisticRegression(solver=solver, tol=tol, max_iter=20000).fit(X, y)
+                true_gap = objective(model.coef_, model.intercept_, X, y, 1.0) / best - 1
+                assert true_gap <= model.gap_ + 1e-14
+                assert model.gap_ <= 0.51 * tol**2
+
+    def test_tol_0_goes_to_rounding(self):
+        X, y = make_data()
+        model = LogisticRegression(tol=0).fit(X, y)
+        assert model.gap_ < 1e-14
+
+    def test_loss_curve(self):
+        X, y = make_data()
+        for solver in ("newton", "lbfgs"):
+            model = LogisticRegression(solver=solver).fit(X, y)
+            assert len(model.loss_curve_) == model.n_iter_[0] + 1
+            assert np.all(np.diff(model.loss_curve_) <= 1e-15)
+            last = objective(model.coef_, model.intercept_, X, y, 1.0)
+            assert model.loss_curve_[-1] == pytest.approx(last, rel=1e-14)
+
+    def test_warm_start(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        model = LogisticRegression(warm_start=True).fit(X, y)
+        cold, coef = model.n_iter_[0], model.coef_
+        model.fit(X, y)
+        assert model.n_iter_[0] == 1 < cold
+        np.testing.assert_allclose(model.coef_, coef, rtol=1e-6)
+        with pytest.raises(ValueError, match="warm_start"):
+            model.fit(X[:, :5], y)
+        model.fit(X, np.where(y, "b", "a"))  # other classes: a new start
+        assert model.n_iter_[0] == cold
+
+
+def _exact(X, y):
+    model = LogisticRegression(tol=0).fit(X, y)
+    return model.coef_, model.intercept_
+
+
+class TestRealData:
+    BINARY = ("skin", "skin_poly", "golub", "chowdary", "hflights", "hflights_ids", "hotel", "a9a", "imdb")
+
+    @pytest.mark.parametrize("name", BINARY)
+    def test_default_fit_arrives_without_a_warning(self, name, real_data):
+        X, y = real_data(name)
+        model = LogisticRegression().fit(X, y)
+        tight = LogisticRegression(tol=1e-6, max_iter=1000).fit(X, y)
+        reached = objective(model.coef_, model.intercept_, X, y, 1.0)
+        best = objective(tight.coef_, tight.intercept_, X, y, 1.0)
+        assert reached / best - 1 <= 1e-6
+        # what the duality gap has proven holds for the recomputed objective; golub's 1.6e-8 knows its own rounding
+        assert reached / best - 1 <= model.gap_ + 1e-7
+        assert model.gap_ <= 5.1e-9
+
+    def test_agrees_with_scikit_learn(self, real_data):
+        X, y = real_data("a9a")
+        assert_same_model(LogisticRegression(tol=1e-6).fit(X, y), sklearn_optimum(X.toarray(), y), rtol=1e-5)
+
+
+class TestErrors:
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+    @pytest.mark.parametrize("sparse", [False, True])
+    def test_non_finite_x(self, bad, sparse):
+        X, y = make_data()
+        X[17, 3] = bad
+        X = sp.csr_array(X) if sparse else X
+        message = "NaN" if np.isnan(bad) else "infinity"
+        weight = np.ones(len(y))
+        weight[17] = 0.0  # does not hide it
+        with pytest.raises(ValueError, match=f"Input X contains {message}"):
+            LogisticRegression().fit(X, y)
+        with pytest.raises(ValueError, match=f"Input X contains {message}"):
+            LogisticRegression().fit(X, y, weight)
+        model = LogisticRegression().fit(*make_data())
+        for method in (model.predict, model.predict_proba, model.decision_function, model.predict_log_proba):
+            with pytest.raises(ValueError, match=f"Input X contains {message}"):
+                method(X)
+
+    def test_too_large_to_square(self):
+        X, y = make_data()
+        X[:, 0] *= 1e200
+        with pytest.raises(ValueError, match="overflow"):
+            LogisticRegression().fit(X, y)
+
+    @pytest.mark.parametrize(
+        ("parameters", "error", "message"),
+        [
+            ({"C": 0}, ValueError, "'C' parameter"),
+            ({"C": -1.0}, ValueError, "'C' parameter"),
+            ({"tol": -1.0}, ValueError, "'tol' parameter"),
+            ({"solver": "quick"}, ValueError, "'solver' parameter"),
+            ({"penalty": "l3"}, ValueError, "'penalty' parameter"),
+            ({"l1_ratio": 2.0}, ValueError, "'l1_ratio' parameter"),
+            ({"n_jobs": 0}, ValueError, "n_jobs == 0"),
+            ({"l1_ratio": 0.5}, NotImplementedError, "L1"),
+            ({"penalty": "l1"}, NotImplementedError, "L1"),
+            ({"penalty": "elasticnet", "l1_ratio": 0.5}, NotImplementedError, "L1"),
+            ({"soft_targets": True, "class_weight": "balanced"}, ValueError, "class_weight"),
+        ],
+    )
+    def test_parameters(self, parameters, error, message):
+        with pytest.raises(error, match=message):
+            LogisticRegression(**parameters).fit(*make_data())
+
+    def test_targets(self):
+        X, y = make_data()
+        cases = [
+            (np.zeros(len(y)), "only one class"),
+            (np.arange(len(y)) % 3, "Only binary classification is supported. The type of the target is multiclass"),
+            (np.linspace(0, 1, len(y)), "Unknown label type"),
+            (y[:-1], "inconsistent numbers of samples"),
+            (np.where(y == 1, np.nan, 0.0), "NaN"),
+        ]
+        for bad, message in cases:
+            with pytest.raises(ValueError, match=message):
+                LogisticRegression().fit(X, bad)
+        for bad in (y - 0.5, np.where(y, 1.1, 0.5)):
+            with pytest.raises(ValueError, match=r"probabilities in \[0, 1\]"):
+                LogisticRegression(soft_targets=True).fit(X, bad)
+
+    def test_weights(self):
+        X, y = make_data()
+        cases = [
+            (np.zeros(len(y)), "zero"),
+            (-np.ones(len(y)), "[Nn]egative"),
+            ((y == 1) * 1.0, "class"),
+            (np.ones(len(y) - 1), "sample_weight.shape"),
+            (np.full(len(y), np.nan), "NaN"),
+        ]
+        for bad, message in cases:
+            with pytest.raises(ValueError, match=message):
+                LogisticRegression().fit(X, y, sample_weight=bad)
+
+    def test_complex_and_shapes(self):
+        X, y = make_data()
+        with pytest.raises(ValueError, match="Complex"):
+            LogisticRegression().fit(X + 1j, y)
+        with pytest.raises(ValueError, match="Expected 2D"):
+            LogisticRegression().fit(X[:, 0], y)
+        model = LogisticRegression().fit(X, y)
+        with pytest.raises(ValueError, match="features"):
+            model.predict(X[:, 1:])
+        with pytest.raises(NotFittedError):
+            LogisticRegression().predict(X)
+
+    def test_a_failed_fit_changes_nothing(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(X, y)
+        before = vars(model).copy()
+        bad = X[:, :3].copy()
+        bad[0, 0] = np.nan
+        for args in ((bad, y), (X, np.arange(len(y)) % 3), (X, y, np.zeros(len(y)))):
+            with pytest.raises(ValueError, match=r"NaN|binary|zero"):
+                model.fit(*args)
+            assert vars(model).keys() == before.keys()
+            assert all(vars(model)[name] is value for name, value in before.items())
+
+
+class TestInterrupt:
+    def test_ctrl_c_stops_within_a_second(self):
+        X, y = make_data(n=100_000, d=50)
+        X = np.cumsum(X, axis=1) + 10.0  # ill-conditioned: gradient descent would be busy for minutes
+        model = LogisticRegression(C=np.inf, solver="gd", tol=0, max_iter=10**6)
+        pressed = []
+
+        def press():
+            pressed.append(time.perf_counter())
+            signal.raise_signal(signal.SIGINT)
+
+        timer = threading.Timer(0.5, press)
+        timer.start()
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(X, y)
+        assert time.perf_counter() - pressed[0] < 1.0
+        assert not hasattr(model, "coef_")
+        assert not hasattr(model, "n_features_in_")
+        model.set_params(solver="auto", tol=1e-4).fit(X, y)
+
+    def test_two_fits_in_two_threads(self):
+        data = [make_data(n=30_000, d=12, seed=seed) for seed in (1, 2)]
+        alone = [LogisticRegression().fit(*pair).coef_ for pair in data]
+        for _ in range(5):
+            together = joblib.Parallel(n_jobs=2, backend="threading")(
+                joblib.delayed(LogisticRegression().fit)(*pair) for pair in data
+            )
+            for model, coef in zip(together, alone, strict=True):
+                np.testing.assert_array_equal(model.coef_, coef)
+
+
+class TestPredictions:
+    def test_log_proba_is_never_infinite(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(X, y)
+        far = model.predict_log_proba(X * 1e4)
+        assert np.all(np.isfinite(far))
+        assert far.min() < -1000
+        np.testing.assert_allclose(model.predict_log_proba(X), np.log(model.predict_proba(X)), rtol=1e-12)
+
+    def test_small_probabilities_keep_their_digits(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(X, y)
+        X = X * 50
+        u = model.decision_function(X)
+        np.testing.assert_allclose(model.predict_proba(X)[:, 0], np.exp(-np.logaddexp(0, u)), rtol=1e-13)
+
+    def test_sparsify_and_densify(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(X, y)
+        expected = model.predict_proba(X)
+        np.testing.assert_array_equal(model.sparsify().predict_proba(X), expected)
+        assert sp.issparse(model.coef_)
+        np.testing.assert_array_equal(model.densify().predict_proba(X), expected)
+
+
+class TestEcosystem:
+    def test_pipeline_grid_search_and_cross_validation(self):
+        X, y = load_breast_cancer(return_X_y=True)
+        pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+        search = GridSearchCV(pipeline, {"logisticregression__C": [0.1, 1.0, 10.0]}, n_jobs=2, cv=3).fit(X, y)
+        assert search.best_score_ > 0.95
+        theirs = make_pipeline(StandardScaler(), SklearnLogisticRegression(tol=1e-8, max_iter=1000))
+        ours = cross_val_score(pipeline, X, y, scoring="neg_log_loss")
+        np.testing.assert_allclose(ours, cross_val_score(theirs, X, y, scoring="neg_log_loss"), rtol=1e-4)
+
+    def test_clone_and_pickle(self, tmp_path):
+        X, y = make_data()
+        model = LogisticRegression(C=3.0, soft_targets=False).fit(X, y)
+        assert clone(model).get_params() == model.get_params()
+        loaded = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(loaded.predict_proba(X), model.predict_proba(X))
+        joblib.dump(model, tmp_path / "model")
+        np.testing.assert_array_equal(joblib.load(tmp_path / "model").coef_, model.coef_)
+
+    def test_data_frames(self):
+        X, y = make_data()
+        frame = pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])])
+        model = LogisticRegression().fit(frame, pd.Series(y), sample_weight=pd.Series(np.ones(len(y))))
+        assert list(model.feature_names_in_) == list(frame.columns)
+        np.testing.assert_allclose(model.coef_, LogisticRegression().fit(X, y).coef_, rtol=1e-9)
+        with pytest.raises(ValueError, match="feature names"):
+            model.predict(frame.rename(columns={"x0": "z"}))
+
+    def test_metadata_routing_knows_sample_weight(self):
+        assert LogisticRegression().set_fit_request.__doc__
+        with sklearn.config_context(enable_metadata_routing=True):
+            request = LogisticRegression().set_fit_request(sample_weight=True).get_metadata_routing()
+            assert request.fit.requests == {"sample_weight": True}
+
+    def test_verbose_prints_one_line_an_iteration(self, capsys):
+        model = LogisticRegression(verbose=1).fit(*make_data())
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == model.n_iter_[0] + 1
+        assert all("objective" in line for line in lines)
+
+    @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="callbacks came with scikit-learn 1.9")
+    @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+    def test_callbacks(self, solver):
+        seen = []
+
+        class Recorder:
+            stop_after = 10**9
+
+            def setup(self, estimator, context):
+                seen.append("setup")
+
+            def teardown(self, estimator, context):
+                seen.append("teardown")
+
+            def on_fit_task_begin(self, estimator, context, *, X=None, fitted_estimator=None):
+                pass
+
+            def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+                if context.task_name == "iteration" and fitted_estimator is not None:
+                    seen.append(objective(fitted_estimator.coef_, fitted_estimator.intercept_, X, y, 1.0))
+                    fitted_estimator.predict_proba(X)
+                return len(seen) > self.stop_after
+
+        X, y = make_data()
+        recorder = Recorder()
+        model = LogisticRegression(solver=solver).set_callbacks(recorder).fit(X, y)
+        assert (seen[0], seen[-1]) == ("setup", "teardown")
+        np.testing.assert_allclose(seen[1:-1], model.loss_curve_[1:], rtol=1e-12)
+        np.testing.assert_array_equal(model.coef_, LogisticRegression(solver=solver).fit(X, y).coef_)
+        seen.clear()
+        recorder.stop_after = 2
+        stopped = LogisticRegression(solver=solver).set_callbacks(recorder).fit(X, y)
+        assert stopped.n_iter_ == [2] < model.n_iter_
+        assert stopped.gap_ > model.gap_
+
+
+def test_fit_needs_little_memory_beside_x():
+    X, y = make_data(n=300_000, d=50)
+    LogisticRegression(max_iter=1, tol=1.0).fit(X[:1000], y[:1000])  # imports and pools
+    tracemalloc.start()
+    try:
+        LogisticRegression().fit(X, y)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 0.1 * X.nbytes
