@@ -78,9 +78,8 @@ class Objective:
         self.inverse_intercept_scale = 1.0
         self.variance = None
         if standardize:
-            weight = np.ones(self.design.n_samples) if self.sample_weight is None else self.sample_weight
             with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
-                mean, variance = self.design.moments(weight)
+                mean, variance = self.design.moments(self.sample_weight)
                 if self.fit_intercept:
                     self.center = mean
                 else:
@@ -173,6 +172,10 @@ class Objective:
         weighted = self.ridge * direction
         penalty = np.array([0.5 * at @ (self.ridge * at), at @ weighted, direction @ weighted])
         return sums / self.total_weight + penalty
+
+    def largest_logit_change(self, start, end):
+        """The largest change of any logit between two points; no pass over X."""
+        return _pointwise.largest_difference(start.logits, end.logits)
 
     def hessian(self, point):
         """The `Hessian` at a point; from the stored logits, no pass over X yet."""

@@ -1,6 +1,7 @@
 """How many threads a pass may use, and quiet BLAS inside passes."""
 
 import contextlib
+import functools
 import os
 import threading
 
@@ -22,6 +23,17 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_remember_fork)
 
 
+@functools.cache
+def _cores(affinity, joblib_limit):
+    """Cores of this process by joblib's count, which reads files; asked again when what it depends on has changed."""
+    return joblib.cpu_count()
+
+
+def _available_cores():
+    affinity = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    return _cores(affinity, os.environ.get("LOKY_MAX_CPU_COUNT"))
+
+
 def effective_n_threads(n_jobs=None):
     """Threads for `n_jobs`, in scikit-learn's reading of it.
 
@@ -41,7 +53,7 @@ def effective_n_threads(n_jobs=None):
         return 1
     if n_jobs is not None and n_jobs > 0:
         return n_jobs
-    available = min(limit, joblib.cpu_count())
+    available = min(limit, _available_cores())
     return available if n_jobs is None else max(1, available + 1 + n_jobs)
 
 

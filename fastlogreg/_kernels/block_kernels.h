@@ -48,8 +48,9 @@ typedef struct {
     void (*add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                         const double *shift, double *row_scratch, double *sums, double *squares);
 
-    /* Dense: panel[i, j] = scale_i (x_ij - shift_j), panel[i, n_features] = scale_i; rows n_features + 1 apart. */
-    void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *scale,
+    /* Dense: panel[i, j] = sqrt(weight_i) (x_ij - shift_j), panel[i, n_features] = sqrt(weight_i); rows n_features + 1
+     * apart. */
+    void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                        const double *shift, double *panel);
 
     /* CSR: gram[j, l] += sum_i weight_i x_ij x_il, n_features x n_features, both triangles */

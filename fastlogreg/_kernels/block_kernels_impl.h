@@ -3,6 +3,8 @@
 #include "block_kernels.h"
 #include "vector_math.h"
 
+#include <math.h>
+
 #include "exact_residual.h"
 
 #include "cross_entropy.h"

@@ -1,8 +1,10 @@
 /* Sigmoid cross-entropy of a logit u against a target probability p, from one exponential e = exp(-|u|):
  *
  *   loss       L(u)   = log1p(e) + |u| (u >= 0 ? 1 - p : p)
- *   residual   L'(u)  = (1 - p) sigma(u) - p sigma(-u),  with s = 1 / (1 + e), sigma(|u|) = s and sigma(-|u|) = e s
- *   curvature  L''(u) = e s^2
+ *   residual   L'(u)  = (1 - p) sigma(u) - p sigma(-u) = (u >= 0 ? (1 - p) - a : a - p)
+ *   curvature  L''(u) = a - a^2
+ *
+ * with a = sigma(-|u|) = e / (1 + e) <= 1/2.
  *
  * Nothing overflows, and for labels (p = 0 and 1) nothing cancels. Where the residual of a soft target is small beside
  * its two terms, exact_residual.h makes it good. */
@@ -17,7 +19,8 @@ static inline __attribute__((always_inline)) cross_entropy cross_entropy_of(vdou
     const vdouble e = exp_nonpositive(-size);
     const vdouble s = 1.0 / (1.0 + e);
     const vdouble q = 1.0 - p;
-    cross_entropy at = {{0}, s * select(positive, q - p * e, q * e - p), e * s * s};
+    const vdouble a = e * s;
+    cross_entropy at = {{0}, select(positive, q - a, a - p), a - a * a};
     if (want_loss)
         at.loss = log1p_unit(e) + size * select(positive, q, p);
     return at;
@@ -46,9 +49,9 @@ static __attribute__((noinline)) double repair_residuals(ptrdiff_t n, const doub
     for (ptrdiff_t i = 0; i < n; i += LANES) {
         const vdouble u = load_first(logits + i, n - i), p = load_first(target + i, n - i);
         cross_entropy at = cross_entropy_of(u, p, 0);
-        /* Below half of a term, the terms' roundings could add up to 4 units in the last place. */
-        const vdouble size = absolute(at.residual), sigma = sigmoid_of(u), complement = sigmoid_of(-u);
-        const vint cancels = (size < 0.5 * (1.0 - p) * sigma) | (size < 0.5 * p * complement);
+        /* Below half of one of its two terms, their roundings could add up to 4 units in the last place. */
+        const vdouble size = absolute(at.residual), a = sigmoid_of(-absolute(u));
+        const vint cancels = (size < 0.5 * a) | (size < 0.5 * select(u >= 0.0, 1.0 - p, p));
         if (any_lane(cancels))
             at.residual = select(cancels, exact_residual(u, p), at.residual);
         at = weighted(at, weight ? weight + i : NULL, n - i < LANES ? n - i : LANES);

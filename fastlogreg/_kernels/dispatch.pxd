@@ -25,7 +25,7 @@ cdef extern from "block_kernels.h" nogil:
                              const double *residual, Py_ssize_t residual_stride, double *gradient) noexcept nogil
         void (*add_moments)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                             const double *shift, double *row_scratch, double *sums, double *squares) noexcept nogil
-        void (*fill_panel)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *scale,
+        void (*fill_panel)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                            const double *shift, double *panel) noexcept nogil
         void (*add_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                          double *gram) noexcept nogil

@@ -1,5 +1,6 @@
 /* The residual of a soft target near its optimum, where (1 - p) sigma(u) and p sigma(-u) nearly cancel: the difference
- * of the two in double-double arithmetic, so that it keeps its digits however small it is. Labels never need it.
+ * of the two in double-double arithmetic. Its error is some 2^-100 of the larger term, so that it keeps 4 ulp until
+ * 14 digits have cancelled. Labels never need it.
  *
  * Sources: two_sum and two_product by Knuth and Dekker; the rest as in Hida, Li and Bailey's double-double. Products are
  * split with a mask, so the exactness depends neither on a fused multiply-add nor on its absence. */

@@ -98,39 +98,83 @@ def _line_minimizer(objective, start, end, slope):
 
 @dataclass(slots=True)
 class NewtonStep:
-    """A Newton step and what it proves about the point it starts from."""
+    """A Newton step, and the bound it proves on the gap of the point it starts from."""
 
     end: Point
     gap: float
 
 
-def newton_step(objective, point, target):
+def newton_step(objective, point, target, factored=None):
     """The Newton step from `point`, and a bound on ``point.value - minimum`` in nats; `target` is the bound wanted.
 
-    The bound is the duality gap between the point and the dual variables that the step predicts. With direction v,
-    ``rho = gradient + H v`` (zero up to rounding where the Hessian is factored) and ``S`` the largest change of a
-    logit, which must not exceed 1,
+    `factored` is a `FactoredHessian` of this or an earlier point; None solves with the Hessian of this one.
 
-        gap <= (1 + S) / 2 . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
+    The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
+    a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
+    the step and m the largest since H's point, where ``c = S e^m`` must not exceed 1,
 
-    Derivation: the dual variable of sample i is a probability q_i; take ``q_i = sigma(u_i) + sigma'(u_i) x_i . v``.
-    Fenchel and Young's gap of the loss is then the Kullback-Leibler divergence of q_i from sigma(u_i), at most
-    (1 + S) / 2 . sigma' (x_i . v)^2 for |x_i . v| <= S <= 1, and the penalty's is the second sum. Without a penalty
-    (ridge 0) and with rho = 0 the dual point is feasible and the bound holds likewise; a residual of an unpenalised
-    parameter makes it an estimate, (1 + S) / 2 times the squared decrement.
+        gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
+
+    Derivation: the dual variable of sample i is a probability q_i; take ``q_i = sigma(u_i) + h_i x_i . v``, h_i being
+    the curvature in H. Fenchel and Young's gap of the loss is then the Kullback-Leibler divergence of q_i from
+    sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
+    ``t = h_i / sigma'_i . x_i . v``, and h_i / sigma'_i <= e^m because log sigma' has a slope within [-1, 1]. The
+    penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
+    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement.
     """
-    hessian = objective.hessian(point)
-    if objective.n_parameters <= MAX_MATRIX_PARAMETERS and objective.design.n_samples >= objective.n_parameters:
-        direction, residual = _factored_direction(hessian, point.gradient)
+    moved = 1.0
+    if factored is not None:
+        direction, residual = factored.solve(point.gradient)
+        moved = np.exp(objective.largest_logit_change(factored.point, point))
+    elif has_cheap_matrix(objective):
+        direction, residual = FactoredHessian(objective, point).solve(point.gradient)
     else:
-        direction, residual = _conjugate_gradients(hessian, point.gradient, objective.ridge, target)
+        direction, residual = _conjugate_gradients(objective.hessian(point), point.gradient, objective.ridge, target)
     end = objective.evaluate(point.parameters + direction)
-    largest_change = float(np.max(np.abs(end.logits - point.logits)))
-    if not largest_change <= 1.0:
+    change = moved * objective.largest_logit_change(point, end)
+    if not change <= 1.0:
         return NewtonStep(end, np.inf)
     loss_curvature = float(direction @ (residual - point.gradient - objective.ridge * direction))
-    gap = 0.5 * (1.0 + largest_change) * max(loss_curvature, 0.0)
-    return NewtonStep(end, gap + _penalty_gap(residual, direction, objective.ridge))
+    gap = 0.5 * (1.0 + change) * moved * max(loss_curvature, 0.0)
+    return NewtonStep(end, float(gap) + _penalty_gap(residual, direction, objective.ridge))
+
+
+def has_cheap_matrix(objective):
+    """Whether the Hessian is better factored than multiplied with."""
+    return objective.n_parameters <= min(MAX_MATRIX_PARAMETERS, objective.design.n_samples)
+
+
+class FactoredHessian:
+    """The Hessian at a point, solved with by Cholesky; along its flat directions solutions are zero."""
+
+    def __init__(self, objective, point):
+        self.point = point
+        self.matrix = objective.hessian(point).matrix()
+        flat = np.flatnonzero(np.diagonal(self.matrix) == 0)
+        self.matrix[flat, flat] = 1.0
+        self._factor = self._eigen = None
+        try:
+            factor = scipy.linalg.cho_factor(self.matrix, lower=True, check_finite=False)
+            # The factor's diagonal against the matrix's: what the columns before leave over of a column.
+            if np.min(np.diagonal(factor[0]) ** 2 / np.diagonal(self.matrix)) > 1e-11:
+                self._factor = factor
+        except scipy.linalg.LinAlgError:
+            pass
+        if self._factor is None:
+            eigenvalues, vectors = scipy.linalg.eigh(self.matrix, check_finite=False)
+            kept = eigenvalues > 1e-13 * eigenvalues[-1]
+            self._eigen = eigenvalues[kept], vectors[:, kept]
+
+    def solve(self, gradient):
+        """``-H^-1 gradient`` and ``gradient + H direction``."""
+        if self._factor is None:
+            eigenvalues, vectors = self._eigen
+            direction = -vectors @ ((vectors.T @ gradient) / eigenvalues)
+        else:
+            direction = -scipy.linalg.cho_solve(self._factor, gradient, check_finite=False)
+            residual = gradient + self.matrix @ direction
+            direction -= scipy.linalg.cho_solve(self._factor, residual, check_finite=False)
+        return direction, gradient + self.matrix @ direction
 
 
 def _penalty_gap(residual, direction, ridge):
@@ -140,27 +184,6 @@ def _penalty_gap(residual, direction, ridge):
     residual = np.where(np.abs(residual) <= 16 * np.finfo(float).eps, 0.0, residual)[penalised]
     mismatch = residual - (ridge * direction)[penalised]
     return 0.5 * float(np.sum(mismatch**2 / ridge[penalised]))
-
-
-def _factored_direction(hessian, gradient):
-    """``-H^-1 gradient`` and ``gradient + H direction``; along flat directions of H the step is zero."""
-    matrix = hessian.matrix()
-    flat = np.flatnonzero(np.diagonal(matrix) == 0)
-    matrix[flat, flat] = 1.0
-    try:
-        factor = scipy.linalg.cho_factor(matrix, lower=True, check_finite=False)
-        # The factor's diagonal against the matrix's tells how much of a column the columns before it leave over.
-        definite = np.min(np.diagonal(factor[0]) ** 2 / np.diagonal(matrix)) > 1e-11
-    except scipy.linalg.LinAlgError:
-        definite = False
-    if definite:
-        direction = -scipy.linalg.cho_solve(factor, gradient, check_finite=False)
-        direction -= scipy.linalg.cho_solve(factor, gradient + matrix @ direction, check_finite=False)
-    else:
-        eigenvalues, vectors = scipy.linalg.eigh(matrix, check_finite=False)
-        kept = eigenvalues > 1e-13 * eigenvalues[-1]
-        direction = -vectors[:, kept] @ ((vectors[:, kept].T @ gradient) / eigenvalues[kept])
-    return direction, gradient + matrix @ direction
 
 
 def _conjugate_gradients(hessian, gradient, ridge, target, accuracy=0.1):
