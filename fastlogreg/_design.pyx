@@ -57,6 +57,10 @@ cdef Py_ssize_t MIN_THREAD_ENTRIES = 300 * 1000
 cdef Py_ssize_t MAX_CHUNKS = 64
 
 
+# What a variance of zero comes to at most, as the difference of a mean square and a squared mean.
+VARIANCE_ROUNDING = 1e-13
+
+
 cdef struct pass_job:
     const design_view *X
     const layout_kernels *kernels
@@ -258,19 +262,22 @@ cdef class Design:
     def moments(self, const double[::1] weight=None):
         """Weighted means (d,) and weighted mean squares about them (d,) of the columns. One pass.
 
-        The squares are summed about the first sample with a weight. It is within sqrt(n) standard deviations of the
-        mean, so the sums lose at most the digits of n, however far the column lies from zero. CSR sums about zero: its
-        zeros are not read.
+        The squares are summed about a sample with the largest weight. It is within sqrt(n) standard deviations of the
+        mean, so the sums lose at most the digits of n, however far the column lies from zero. CSR sums about zero, for
+        its zeros are not read; what is within rounding of no variance then is none.
         """
         self._check_weight(weight)
         cdef Py_ssize_t d = self.n_features
-        cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(np.asarray(weight) > 0)))
+        cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
         cdef double[::1] ones = np.ones(MAX_BLOCK_ROWS)
         cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
         self._give_scratch(&job, d)
         job.weight, job.target, job.shift = _pointer(weight), &ones[0], &shift[0]
         sums = self._run(&_moments_chunk, &job) / (self.n_samples if weight is None else np.sum(weight))
-        return shift + sums[:d], np.maximum(sums[d:] - sums[:d] ** 2, 0.0)
+        squared_mean = sums[:d] ** 2
+        variance = sums[d:] - squared_mean
+        variance[variance <= VARIANCE_ROUNDING * squared_mean] = 0.0
+        return shift + sums[:d], variance
 
     def _outputs(self, const double[:, ::1] coef, const double[::1] intercept):
         if coef.shape[1] != self.n_features or intercept.shape[0] != coef.shape[0]:
@@ -289,6 +296,11 @@ cdef class Design:
     def _check_weight(self, const double[::1] weight):
         if weight is not None and weight.shape[0] != self.n_samples:
             raise ValueError(f"{weight.shape[0]} weights for {self.n_samples} samples")
+
+    def _check_gram(self, const double[::1] weight, const double[::1] center):
+        self._check_weight(weight)
+        if center.shape[0] != self.n_features:
+            raise ValueError(f"a center of {center.shape[0]} for {self.n_features} features")
 
     cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size):
         """A pass over at most chunk_limit chunks, each of which leaves partial_size sums."""
@@ -375,7 +387,7 @@ cdef class DenseDesign(Design):
 
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1], weights not negative. One pass."""
-        self._check_weight(weight)
+        self._check_gram(weight, center)
         cdef Py_ssize_t width = self.n_features + 1
         cdef pass_job job = self._job(1, self.n_samples // (16 * width), width * width)
         job.block_rows = _rows_of_block(PANEL_BYTES, 8 * width)
@@ -408,12 +420,12 @@ cdef class CSRDesign(Design):
 
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
-        indices, indptr = X.indices, X.indptr
-        if indptr.dtype != indices.dtype:
-            indptr = indptr.astype(indices.dtype)
-        _check_structure(X, indices, indptr)
-        self._keep_alive = (X.data, indices, indptr)
-        self._view.values = <const void *><size_t>X.data.ctypes.data
+        _check_structure(X)
+        # SciPy's three arrays may be views with strides, and its two index arrays may differ in type
+        data, indices = np.require(X.data, requirements="CA"), np.require(X.indices, requirements="CA")
+        indptr = np.require(X.indptr, dtype=indices.dtype, requirements="CA")
+        self._keep_alive = (data, indices, indptr)
+        self._view.values = <const void *><size_t>data.ctypes.data
         self._view.columns = <const void *><size_t>indices.ctypes.data
         self._view.row_starts = <const void *><size_t>indptr.ctypes.data
         if X.dtype == np.float64:
@@ -423,7 +435,7 @@ cdef class CSRDesign(Design):
 
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
-        self._check_weight(weight)
+        self._check_gram(weight, center)
         cdef Py_ssize_t d = self.n_features
         cdef pass_job job = self._job(1, self._entries() // (d * d), d * d + d + 1)
         job.weight = &weight[0]
@@ -455,8 +467,9 @@ cdef class CSRDesign(Design):
         return np.zeros(self.n_features)
 
 
-def _check_structure(X, indices, indptr):
+def _check_structure(X):
     """Indices are trusted by the kernels, so they are checked once, where a wrong one can still be reported."""
+    indices, indptr = X.indices, X.indptr
     n_samples, n_features = X.shape
     n_entries = indptr[-1] if len(indptr) else 0
     if len(indptr) != n_samples + 1 or indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):

@@ -22,8 +22,7 @@ from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 from fastlogreg._targets import check_both_classes_weigh, check_probabilities, combined_weight, encode_labels
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
-from fastlogreg.solvers import SOLVERS, Solution, Stop
-from fastlogreg.solvers._common import gap_target, newton_step
+from fastlogreg.solvers import SOLVERS, Stop, early_end, gap_target
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
@@ -314,9 +313,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         try:
             solution = solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
         except _StopRequested as request:
-            point = request.point
-            gap = newton_step(objective, point, gap_target(point, self.tol)).gap
-            solution = Solution(point, gap, request.n_iter, Stop.REQUESTED)
+            solution = early_end(objective, request.point, self.tol, request.n_iter, Stop.REQUESTED)
         return solution, loss_curve
 
     def _report(self, objective, solution):

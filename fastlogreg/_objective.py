@@ -99,9 +99,12 @@ class Objective:
         return self.target @ self.sample_weight / self.total_weight
 
     def _start_curvature(self):
-        p = self.mean_target if self.fit_intercept else np.array([0.5])
-        # One target value alone would make it zero; a tenth of a sample of the other keeps it positive.
-        return float(np.mean(np.maximum(p * (1 - p), 0.1 / (self.total_weight + 1.0))))
+        p = self._start_prob() if self.fit_intercept else np.array([0.5])
+        return float(np.mean(p * (1 - p)))
+
+    def _start_prob(self):
+        """The mean targets, kept away from 0 and 1, where the intercept would be infinite and the curvature zero."""
+        return np.clip(self.mean_target, 1e-9, 1 - 1e-9)
 
     @property
     def finite(self):
@@ -117,7 +120,7 @@ class Objective:
         """Zero coefficients, and the intercept that makes the mean prediction the mean target."""
         intercept = np.zeros(self.n_outputs)
         if self.fit_intercept:
-            p = np.clip(self.mean_target, 1e-3 / self.total_weight, 1 - 1e-3 / self.total_weight)
+            p = self._start_prob()
             intercept = np.log(p / (1 - p))
         return self.from_coef(np.zeros((self.n_outputs, self.design.n_features)), intercept)
 
@@ -152,13 +155,16 @@ class Objective:
         `recycle` is a Point no longer needed, whose memory for logits is used again.
         """
         logits = np.empty(self.target.shape) if recycle is None else recycle.logits
-        coef, intercept = self.to_coef(parameters)
+        with np.errstate(over="ignore", invalid="ignore"):
+            coef, intercept = self.to_coef(parameters)
         loss, coef_gradient, intercept_gradient = self.design.loss_gradient(
             coef, intercept, self.target, self.sample_weight, logits
         )
-        weighted = self.ridge * parameters
-        value = float(loss.sum()) / self.total_weight + 0.5 * float(weighted @ parameters)
-        return Point(parameters, value, self._pull_back(coef_gradient, intercept_gradient) + weighted, logits)
+        with np.errstate(over="ignore", invalid="ignore"):  # a step too long has a value that is not finite
+            weighted = self.ridge * parameters
+            value = float(loss.sum()) / self.total_weight + 0.5 * float(weighted @ parameters)
+            gradient = self._pull_back(coef_gradient, intercept_gradient) + weighted
+        return Point(parameters, value, gradient, logits)
 
     def on_line(self, start, end, t):
         """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""
@@ -242,9 +248,12 @@ class Hessian:
         objective = self.objective
         rows = []
         for curvature in self.curvature:
+            share = curvature.sum() / objective.total_weight
+            if share == 0:  # every logit is beyond 745
+                rows.append(np.zeros(objective.n_parameters // objective.n_outputs))
+                continue
             mean, variance = objective.design.moments(curvature)
             squares = (variance + (mean - objective.center) ** 2) * objective.inverse_scale**2
-            share = curvature.sum() / objective.total_weight
             intercept = [objective.inverse_intercept_scale**2] * objective.fit_intercept
             rows.append(share * np.append(squares, intercept))
         return np.concatenate(rows) + objective.ridge

@@ -73,7 +73,8 @@ typedef struct {
     /* values *= factor; returns the sum of the products. */
     double (*multiply)(ptrdiff_t n, const double *factor, double *values);
 
-    /* Sums of the cross-entropy along the line u(t) = from + t (to - from): sums_out = {loss, d loss / dt, d^2 loss / dt^2}. */
+    /* Sums of the cross-entropy along the line u(t) = from + t (to - from): sums_out = {loss, d loss / dt, d^2 loss /
+     * dt^2}. */
     void (*bce_line)(ptrdiff_t n, const double *from, const double *to, double t, const double *target,
                      const double *weight, double *sums_out);
 

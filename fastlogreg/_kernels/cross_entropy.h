@@ -68,8 +68,8 @@ typedef struct {
 
 /* One vector of `bce`: samples i to i + count, count <= LANES. */
 static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdiff_t count, const double *logits,
-                                                             const double *target, const double *weight,
-                                                             int want_loss, double *loss_out, double *residual_out,
+                                                             const double *target, const double *weight, int want_loss,
+                                                             double *loss_out, double *residual_out,
                                                              double *curvature_out, bce_sums *sums) {
     const vdouble u = load_first(logits + i, count), p = load_first(target + i, count);
     const cross_entropy at = weighted(cross_entropy_of(u, p, want_loss), weight ? weight + i : NULL, count);

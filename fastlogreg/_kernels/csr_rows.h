@@ -56,8 +56,7 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
     }
 }
 
-static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
-                           double *gram) {
+static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram) {
     const REAL *values = X->values;
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++) {

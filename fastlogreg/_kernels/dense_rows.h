@@ -38,8 +38,8 @@ static inline double NAME(short_dot)(const REAL *x, const double *coef, ptrdiff_
 }
 
 static inline __attribute__((always_inline)) void NAME(dots)(const REAL *x, ptrdiff_t stride, int rows,
-                                                             const double *coef, VECTOR coef_tail,
-                                                             ptrdiff_t n_features, double *dots_out) {
+                                                             const double *coef, VECTOR coef_tail, ptrdiff_t n_features,
+                                                             double *dots_out) {
     ptrdiff_t whole = n_features - n_features % ROW_LANES;
     VECTOR sums[ROWS_AT_ONCE] = {{0}};
     for (ptrdiff_t j = 0; j < whole; j += ROW_LANES) {
@@ -119,9 +119,9 @@ static void NAME(add_gradient_row)(const design_view *X, ptrdiff_t first, ptrdif
         const ptrdiff_t overlap = strip + 1 == n_strips ? n_vectors * ROW_LANES - d : 0;
         const REAL *column = x + begin * ROW_LANES;
         double *g = gradient + begin * ROW_LANES;
-#define STRIP(vectors)                                                                                                \
-    case vectors:                                                                                                     \
-        NAME(add_strip)(column, stride, count, prefetch, residual, vectors, overlap, g);                              \
+#define STRIP(vectors)                                                                                                 \
+    case vectors:                                                                                                      \
+        NAME(add_strip)(column, stride, count, prefetch, residual, vectors, overlap, g);                               \
         break;
         switch (end - begin) { STRIP(1) STRIP(2) STRIP(3) STRIP(4) STRIP(5) STRIP(6) STRIP(7) STRIP(8) }
 #undef STRIP

@@ -2,8 +2,8 @@
  * of the two in double-double arithmetic. Its error is some 2^-100 of the larger term, so that it keeps 4 ulp until
  * 14 digits have cancelled. Labels never need it.
  *
- * Sources: two_sum and two_product by Knuth and Dekker; the rest as in Hida, Li and Bailey's double-double. Products are
- * split with a mask, so the exactness depends neither on a fused multiply-add nor on its absence. */
+ * Sources: two_sum and two_product by Knuth and Dekker; the rest as in Hida, Li and Bailey's double-double. Products
+ * are split with a mask, so the exactness depends neither on a fused multiply-add nor on its absence. */
 
 typedef struct {
     vdouble high, low;
@@ -57,10 +57,10 @@ static vdouble_pair expm1_reduced_pair(vdouble x, vdouble power) {
     r = quick_two_sum(r.high, r.low - power * LN2_LOW);
     r.high *= 0x1p-6;
     r.low *= 0x1p-6;
-    const vdouble rest = 0x1.6c16c16c16c17p-10 +
-                         r.high * (0x1.a01a01a01a01ap-13 +
-                                   r.high * (0x1.a01a01a01a01ap-16 +
-                                             r.high * (0x1.71de3a556c734p-19 + r.high * 0x1.27e4fb7789f5cp-22)));
+    const vdouble rest =
+        0x1.6c16c16c16c17p-10 +
+        r.high * (0x1.a01a01a01a01ap-13 +
+                  r.high * (0x1.a01a01a01a01ap-16 + r.high * (0x1.71de3a556c734p-19 + r.high * 0x1.27e4fb7789f5cp-22)));
     vdouble_pair m = two_product(rest, r.high);
     m = pair_plus(m, 0x1.1111111111111p-7, 0x1.1111111111111p-63); /* 1 / 5! */
     for (int i = 0; i < 4; i++)

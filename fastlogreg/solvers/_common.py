@@ -12,8 +12,10 @@ import scipy.linalg
 
 from fastlogreg._objective import Point
 
-# Above so many parameters a Hessian costs more to form and factor than the products it would save.
+# Above so many parameters a Hessian costs more to form and factor than the products it would save, and from so few on
+# it is cheaper also where there are fewer samples than parameters.
 MAX_MATRIX_PARAMETERS = 1500
+FEW_PARAMETERS = 300
 # A value is known to a few units in its last place.
 VALUE_NOISE = 8 * np.finfo(float).eps
 
@@ -79,6 +81,11 @@ def minimize_on_line(objective, start, end):
 
 
 def _line_minimizer(objective, start, end, slope):
+    """A t > 0 with a slope of at most a tenth of the start's and no higher value, or the longest step known to descend.
+
+    Newton's steps, kept between the ends of a bracket; without one to go by, t grows by four or shrinks by ten, since a
+    direction from a flat Hessian can be too long by many orders.
+    """
     low, high, t = 0.0, np.inf, 1.0
     for _ in range(60):
         value, at_slope, curvature = objective.on_line(start, end, t)
@@ -89,10 +96,12 @@ def _line_minimizer(objective, start, end, slope):
         else:  # also when it is NaN: too far
             high = t
         newton = t - at_slope / curvature if curvature > 0 else np.inf
-        if low < newton < high and newton <= 10 * max(low, t):
+        if low < newton < high and newton <= 10 * t:
             t = newton
+        elif high == np.inf:
+            t = 4.0 * t
         else:
-            t = 4.0 * t if high == np.inf else 0.5 * (low + high)
+            t = 0.5 * (low + high) if low > 0 else 0.1 * high
     return low
 
 
@@ -104,10 +113,11 @@ class NewtonStep:
     gap: float
 
 
-def newton_step(objective, point, target, factored=None):
+def newton_step(objective, point, target, factored=None, accuracy=0.01):
     """The Newton step from `point`, and a bound on ``point.value - minimum`` in nats; `target` is the bound wanted.
 
-    `factored` is a `FactoredHessian` of this or an earlier point; None solves with the Hessian of this one.
+    `factored` is a `FactoredHessian` of this or an earlier point; None solves with the Hessian of this one, by
+    conjugate gradients of that `accuracy` where its matrix would be dear.
 
     The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
     a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
@@ -120,73 +130,116 @@ def newton_step(objective, point, target, factored=None):
     sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
     ``t = h_i / sigma'_i . x_i . v``, and h_i / sigma'_i <= e^m because log sigma' has a slope within [-1, 1]. The
     penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
-    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement.
+    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement, or
+    infinite where the residual is not small.
     """
     moved = 1.0
     if factored is not None:
         direction, residual = factored.solve(point.gradient)
-        moved = np.exp(objective.largest_logit_change(factored.point, point))
+        moved = np.exp(min(objective.largest_logit_change(factored.point, point), 700.0))
     elif has_cheap_matrix(objective):
         direction, residual = FactoredHessian(objective, point).solve(point.gradient)
     else:
-        direction, residual = _conjugate_gradients(objective.hessian(point), point.gradient, objective.ridge, target)
+        direction, residual = _conjugate_gradients(objective, point, target, accuracy)
     end = objective.evaluate(point.parameters + direction)
     change = moved * objective.largest_logit_change(point, end)
-    if not change <= 1.0:
+    rounding = _gradient_rounding(point)
+    if not (change <= 1.0 and _explains(residual, point.gradient, objective.ridge, rounding)):
         return NewtonStep(end, np.inf)
     loss_curvature = float(direction @ (residual - point.gradient - objective.ridge * direction))
     gap = 0.5 * (1.0 + change) * moved * max(loss_curvature, 0.0)
-    return NewtonStep(end, float(gap) + _penalty_gap(residual, direction, objective.ridge))
+    return NewtonStep(end, float(gap) + _penalty_gap(residual, direction, objective.ridge, rounding))
+
+
+def proven_end(objective, point, tol, n_iter, on_iteration):
+    """The end of a Newton step from `point` as the solution, if the step proves the gap `tol` asks for, or None."""
+    step = newton_step(objective, point, gap_target(point, tol))
+    if step.gap > gap_target(point, tol):
+        return None
+    end = step.end if step.end.value <= point.value else point
+    on_iteration(n_iter, end)
+    return Solution(end, step.gap, n_iter, Stop.CONVERGED)
+
+
+def early_end(objective, point, tol, n_iter, stop):
+    """`point` as the solution, with the gap that a Newton step proves; it may turn out to be small enough."""
+    target = gap_target(point, tol)
+    gap = newton_step(objective, point, target).gap
+    return Solution(point, gap, n_iter, Stop.CONVERGED if gap <= target else stop)
 
 
 def has_cheap_matrix(objective):
     """Whether the Hessian is better factored than multiplied with."""
-    return objective.n_parameters <= min(MAX_MATRIX_PARAMETERS, objective.design.n_samples)
+    largest = min(MAX_MATRIX_PARAMETERS, max(FEW_PARAMETERS, objective.design.n_samples))
+    return objective.n_outputs == 1 and objective.n_parameters <= largest
 
 
 class FactoredHessian:
-    """The Hessian at a point, solved with by Cholesky; along its flat directions solutions are zero."""
+    """The Hessian at a point, solved with by Cholesky, or where it is singular in the span of its eigenvectors.
+
+    Along a parameter without any curvature, the solution is the negative gradient.
+    """
 
     def __init__(self, objective, point):
         self.point = point
-        self.matrix = objective.hessian(point).matrix()
-        flat = np.flatnonzero(np.diagonal(self.matrix) == 0)
-        self.matrix[flat, flat] = 1.0
+        self._matrix = objective.hessian(point).matrix()
+        solved = self._matrix.copy()
+        flat = np.flatnonzero(np.diagonal(solved) == 0)
+        solved[flat, flat] = 1.0
         self._factor = self._eigen = None
         try:
-            factor = scipy.linalg.cho_factor(self.matrix, lower=True, check_finite=False)
+            factor = scipy.linalg.cho_factor(solved, lower=True, check_finite=False)
             # The factor's diagonal against the matrix's: what the columns before leave over of a column.
-            if np.min(np.diagonal(factor[0]) ** 2 / np.diagonal(self.matrix)) > 1e-11:
+            if np.min(np.diagonal(factor[0]) ** 2 / np.diagonal(solved)) > 1e-11:
                 self._factor = factor
         except scipy.linalg.LinAlgError:
             pass
         if self._factor is None:
-            eigenvalues, vectors = scipy.linalg.eigh(self.matrix, check_finite=False)
+            eigenvalues, vectors = scipy.linalg.eigh(solved, check_finite=False)
             kept = eigenvalues > 1e-13 * eigenvalues[-1]
             self._eigen = eigenvalues[kept], vectors[:, kept]
 
     def solve(self, gradient):
-        """``-H^-1 gradient`` and ``gradient + H direction``."""
+        """The direction ``-H^-1 gradient`` and the residual ``gradient + H direction``."""
+        direction = -self._solve(gradient)
+        direction -= self._solve(gradient + self._matrix @ direction)  # once refined
+        return direction, gradient + self._matrix @ direction
+
+    def _solve(self, right_side):
         if self._factor is None:
             eigenvalues, vectors = self._eigen
-            direction = -vectors @ ((vectors.T @ gradient) / eigenvalues)
-        else:
-            direction = -scipy.linalg.cho_solve(self._factor, gradient, check_finite=False)
-            residual = gradient + self.matrix @ direction
-            direction -= scipy.linalg.cho_solve(self._factor, residual, check_finite=False)
-        return direction, gradient + self.matrix @ direction
+            return vectors @ ((vectors.T @ right_side) / eigenvalues)
+        return scipy.linalg.cho_solve(self._factor, right_side, check_finite=False)
 
 
-def _penalty_gap(residual, direction, ridge):
-    """The second sum of `newton_step`'s bound."""
+def _explains(residual, gradient, ridge, rounding):
+    """Whether a direction's residual leaves the dual point feasible in the unpenalised parameters.
+
+    With a penalty only rounding is allowed. Without one a tenth of the gradient is: then the bound is an estimate.
+    """
+    free = ridge == 0
+    allowed = 1e-8 if np.any(ridge > 0) else 0.1
+    largest = np.max(np.abs(residual[free]), initial=0.0)
+    return largest <= max(allowed * np.max(np.abs(gradient)), rounding)
+
+
+def _penalty_gap(residual, direction, ridge, rounding):
+    """The second sum of `newton_step`'s bound; residuals within `rounding` are none."""
     penalised = ridge > 0
-    # Where the Hessian's diagonal is one, a gradient is known to some units of 1e-16: less is no residual.
-    residual = np.where(np.abs(residual) <= 16 * np.finfo(float).eps, 0.0, residual)[penalised]
+    residual = np.where(np.abs(residual) <= rounding, 0.0, residual)[penalised]
     mismatch = residual - (ridge * direction)[penalised]
     return 0.5 * float(np.sum(mismatch**2 / ridge[penalised]))
 
 
-def _conjugate_gradients(hessian, gradient, ridge, target, accuracy=0.1):
+def _gradient_rounding(point):
+    """What a parameter's gradient is known to: the mean of |residual| times |x| in units of the last place.
+
+    A sample's residual is at most its loss, and standardised columns are of size one.
+    """
+    return 16 * np.finfo(float).eps * point.value
+
+
+def _conjugate_gradients(objective, point, target, accuracy):
     """``-H^-1 gradient`` approximately and its residual, by conjugate gradients preconditioned with the diagonal.
 
     Far from the optimum it is enough that the quadratic model is nearly minimal: an iteration gains less than
@@ -194,8 +247,9 @@ def _conjugate_gradients(hessian, gradient, ridge, target, accuracy=0.1):
     gain, the iterations go on until the bound of `newton_step` proves it, or, without a penalty, until the model is
     minimal to a thousandth.
     """
+    hessian, gradient, ridge = objective.hessian(point), point.gradient, objective.ridge
     diagonal = hessian.diagonal()
-    inverse_diagonal = np.divide(1.0, diagonal, out=np.zeros_like(diagonal), where=diagonal > 0)
+    inverse_diagonal = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
     direction = np.zeros_like(gradient)
     residual = gradient.copy()
     search = -inverse_diagonal * residual
@@ -207,7 +261,8 @@ def _conjugate_gradients(hessian, gradient, ridge, target, accuracy=0.1):
             break
         curved = hessian.dot(search)
         curvature = float(search @ curved)
-        if curvature <= 0:
+        if curvature <= 0:  # a flat model: all that is known is which way is down
+            direction = search if iteration == 1 else direction
             break
         step = product / curvature
         direction += step * search
@@ -219,7 +274,7 @@ def _conjugate_gradients(hessian, gradient, ridge, target, accuracy=0.1):
                 break
         elif penalised:
             loss_curvature = float(direction @ (residual - gradient - ridge * direction))
-            proven = 0.5 * loss_curvature + _penalty_gap(residual, direction, ridge)
+            proven = 0.5 * loss_curvature + _penalty_gap(residual, direction, ridge, _gradient_rounding(point))
             if proven <= max(0.9 * target, 1.1 * gained):
                 break
         elif iteration * gain <= 1e-3 * gained:
@@ -227,7 +282,7 @@ def _conjugate_gradients(hessian, gradient, ridge, target, accuracy=0.1):
         scaled = inverse_diagonal * residual
         previous, product = product, float(residual @ scaled)
         search = product / previous * search - scaled
-    if penalised and hessian.objective.fit_intercept:
+    if penalised and objective.fit_intercept:
         _clear_intercept_residual(hessian, direction, residual)
     return direction, residual
 

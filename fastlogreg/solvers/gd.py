@@ -9,7 +9,7 @@ Sources: the update is the textbook one; Armijo 1966; Nesterov 1983; restart by 
 
 import numpy as np
 
-from fastlogreg.solvers._common import Solution, Stop, gap_target, newton_step
+from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, proven_end
 
 
 def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):
@@ -34,21 +34,18 @@ def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step
     for n_iter in range(1, max_iter + 1):
         # In standardised coordinates the Hessian is near the identity, so this estimates half the squared decrement.
         if 0.5 * float(point.gradient @ point.gradient) <= ambition * gap_target(point, tol):
-            proof = newton_step(objective, point, gap_target(point, tol))
-            if proof.gap <= gap_target(point, tol):
-                end = proof.end if proof.end.value <= point.value else point
-                on_iteration(n_iter, end)
-                return Solution(end, proof.gap, n_iter, Stop.CONVERGED)
+            solution = proven_end(objective, point, tol, n_iter, on_iteration)
+            if solution:
+                return solution
             ambition *= 0.1
-        point = advance(point)
+        with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported below
+            point = advance(point)
         on_iteration(n_iter, point)
         if not np.isfinite(point.value):
             raise FloatingPointError(f"gradient descent with step {step:g} diverged: try a shorter one")
         if objective.proves_separable(point):
             return Solution(point, point.value, n_iter, Stop.SEPARABLE)
-    target = gap_target(point, tol)
-    gap = newton_step(objective, point, target).gap
-    return Solution(point, gap, max_iter, Stop.CONVERGED if gap <= target else Stop.MAX_ITER)
+    return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
 
 
 def _fixed(objective, _, step):

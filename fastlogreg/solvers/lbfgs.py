@@ -10,7 +10,7 @@ from collections import deque
 
 import numpy as np
 
-from fastlogreg.solvers._common import Solution, Stop, gap_target, minimize_on_line, newton_step
+from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, minimize_on_line, proven_end
 
 # Pairs remembered. More spare passes over X on badly conditioned data and cost 4 * MEMORY * d operations an iteration.
 MEMORY = 30
@@ -57,26 +57,17 @@ def lbfgs(objective, start, *, tol, max_iter, on_iteration):
         decrement = -float(direction @ point.gradient)
         if 0.5 * decrement <= ambition * gap_target(point, tol):
             # The model's word for it is an estimate, often a low one: ask the Hessian.
-            step = newton_step(objective, point, gap_target(point, tol))
-            if step.gap <= gap_target(point, tol):
-                end = step.end if step.end.value <= point.value else point
-                on_iteration(n_iter, end)
-                return Solution(end, step.gap, n_iter, Stop.CONVERGED)
+            solution = proven_end(objective, point, tol, n_iter, on_iteration)
+            if solution:
+                return solution
             ambition *= 0.1
         end = objective.evaluate(point.parameters + direction, recycle=spare)
         better = minimize_on_line(objective, point, end)
         if better is None:
-            return _prove(objective, point, tol, n_iter, Stop.STALLED)
+            return early_end(objective, point, tol, n_iter, Stop.STALLED)
         model.update(point, better)
         point, spare = better, point
         on_iteration(n_iter, point)
         if objective.proves_separable(point):
             return Solution(point, point.value, n_iter, Stop.SEPARABLE)
-    return _prove(objective, point, tol, max_iter, Stop.MAX_ITER)
-
-
-def _prove(objective, point, tol, n_iter, stop):
-    """The solution with what a Newton step from it proves."""
-    target = gap_target(point, tol)
-    gap = newton_step(objective, point, target).gap
-    return Solution(point, gap, n_iter, Stop.CONVERGED if gap <= target else stop)
+    return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
