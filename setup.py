@@ -27,8 +27,9 @@ if X86:
     ]
 
 # Contraction only fuses a multiply and the add it feeds; unlike -ffast-math it reorders nothing.
-KERNEL_FLAGS = ["-std=c11", "-Wall", "-Wextra", "-ffp-contract=fast", "-fopenmp-simd"]
-COMPILE_FLAGS = ["-O0", "-g", "-Werror"] if DEBUG else ["-O3"]
+KERNEL_FLAGS = ["-std=c11", "-Wall", "-Wextra", "-ffp-contract=fast", "-fopenmp-simd", "-fno-math-errno"]
+# -g0: where Python itself was built with -g, its flags come first and would quadruple the wheel.
+COMPILE_FLAGS = ["-O0", "-g", "-Werror"] if DEBUG else ["-O3", "-g0"]
 LINK_FLAGS = []
 if SANITIZE:
     if SANITIZE not in ("address", "undefined"):
@@ -43,6 +44,7 @@ class BuildExt(build_ext):
     """Compiles the kernels' objects with their own flags, and uses OpenMP where the compiler has it."""
 
     def build_extensions(self):
+        self.force = True  # setuptools compares files; it does not see the switches
         openmp = ["-fopenmp"] if self.has_openmp() else []
         for extension in self.extensions:
             extension.extra_compile_args += COMPILE_FLAGS + openmp
@@ -91,7 +93,7 @@ setup(
             extension("fastlogreg._design"),
             extension("fastlogreg._pointwise"),
         ],
-        build_dir="build/cython",
+        build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={
             "language_level": 3,
             "boundscheck": DEBUG,

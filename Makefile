@@ -1,0 +1,138 @@
+# Each target does its own set-up: a virtual environment in .venv, the compiled package and the extras it needs.
+#
+#   make demo           fit real data beside scikit-learn: a table, and demo.png
+#   make test           lint, then the tests and the README's examples
+#   make lint           ruff, cython-lint, clang-format, mypy
+#   make bench-kernels  the kernels against scikit-learn, SciPy and the machine's memory: benchmarks/RESULTS.md
+#   make bench          three small problems against every other library: a table, and pictures in build/bench
+#   make bench-full     all problems, pictures, scaling: benchmarks/results and benchmarks/RESULTS.md
+#   make wheel          sdist and wheel in dist/
+#   make dist-check     install both into clean environments and fit
+#   make test-oldest    the tests with the oldest supported numpy, SciPy and scikit-learn
+#   make test-isas      the tests under every instruction set of the machine but the one that is chosen anyway
+#   make sanitize       the tests under the address and the undefined-behaviour sanitizer
+#   make clean
+
+PYTHON ?= python3
+PYTEST_FLAGS ?= -n 2 -q
+VENV := .venv
+BIN := $(VENV)/bin
+
+PYTHON_SOURCES := fastlogreg benchmarks tests setup.py
+C_SOURCES := $(wildcard fastlogreg/_kernels/*.[ch])
+BUILD_INPUTS := pyproject.toml setup.py $(C_SOURCES) $(shell find fastlogreg -name '*.py[xd]')
+SDIST_INPUTS := $(BUILD_INPUTS) MANIFEST.in README.md LICENSE \
+    $(shell find fastlogreg tests -name '*.py' -o -name '*.pyi' -o -name py.typed)
+
+.PHONY: demo test lint bench-kernels bench bench-full wheel dist-check test-oldest test-isas sanitize clean
+.DELETE_ON_ERROR:
+
+demo: $(VENV)/.demo
+	$(BIN)/python -m benchmarks.demo
+
+test: lint
+	$(BIN)/python -m doctest README.md
+	$(BIN)/python -m pytest $(PYTEST_FLAGS)
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check $(PYTHON_SOURCES)
+	$(BIN)/ruff format --check $(PYTHON_SOURCES)
+	PATH="$(abspath $(BIN)):$$PATH" cython-lint fastlogreg
+	$(BIN)/clang-format --dry-run --Werror $(C_SOURCES)
+	$(BIN)/mypy
+
+bench-kernels: $(VENV)/.test
+	$(BIN)/python -m benchmarks.kernels
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: $(BUILD_INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+	touch $@
+
+$(VENV)/.test: $(BUILD_INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+	touch $@
+
+# The wheel is built from the unpacked sdist, which shows that the sdist is complete.
+wheel: dist/.built
+
+dist/.built: $(SDIST_INPUTS) | $(VENV)/.test
+	rm -rf dist
+	$(BIN)/python -m build --outdir dist .
+	touch $@
+
+dist-check: dist/.built
+	PYTHON=$(PYTHON) tests/check_dist.sh
+
+# The oldest versions are the lower bounds in pyproject.toml; there are wheels of them for Python 3.11.
+OLDEST := build/venv-oldest
+
+test-oldest: $(OLDEST)/.installed
+	PYTHONSAFEPATH=1 $(OLDEST)/bin/python -m pytest $(PYTEST_FLAGS)
+
+$(OLDEST)/.installed: dist/.built
+	$(PYTHON) -m venv --clear $(OLDEST)
+	$(OLDEST)/bin/python -c 'import tomllib; \
+	    project = tomllib.load(open("pyproject.toml", "rb"))["project"]; \
+	    print(*(needed.replace(">=", "==") for needed in project["dependencies"]), sep="\n")' > $(OLDEST)/oldest.txt
+	$(OLDEST)/bin/python -m pip install --quiet --only-binary :all: --constraint $(OLDEST)/oldest.txt \
+	    "$$(echo dist/*.whl)[test]"
+	touch $@
+
+# The tests of the kernels go through all instruction sets by themselves.
+ISA_TESTS := $(filter-out tests/test_design.py tests/test_accuracy.py,$(wildcard tests/test_*.py))
+
+test-isas: $(VENV)/.test
+	set -e; for isa in $$($(BIN)/python -c 'from fastlogreg._kernels.dispatch import active_isa, available_isas; \
+	    print(*(isa for isa in available_isas() if isa != active_isa()))'); do \
+	    echo "FASTLOGREG_ISA=$$isa"; FASTLOGREG_ISA=$$isa $(BIN)/python -m pytest $(PYTEST_FLAGS) $(ISA_TESTS); \
+	done
+
+# Built from the sdist into environments of their own, so that the normal build stays as it is. The interpreter knows
+# no sanitizer, so its runtime is preloaded, with the C++ library whose exceptions it must catch first; the interpreter's
+# own allocator would hide overruns, and what it never frees would be called leaks.
+SANITIZE_TESTS ?= tests
+RUNTIME_address := libasan.so
+RUNTIME_undefined := libubsan.so
+
+sanitize: sanitize-address sanitize-undefined
+
+sanitize-address sanitize-undefined: sanitize-%: build/venv-%/.installed
+	PYTHONSAFEPATH=1 PYTHONMALLOC=malloc ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=print_stacktrace=1 \
+	    LD_PRELOAD="$$($(CC) -print-file-name=$(RUNTIME_$*)) $$($(CC) -print-file-name=libstdc++.so)" \
+	    build/venv-$*/bin/python -m pytest $(PYTEST_FLAGS) $(SANITIZE_TESTS)
+
+build/venv-address/.installed build/venv-undefined/.installed: build/venv-%/.installed: dist/.built
+	$(PYTHON) -m venv --clear build/venv-$*
+	FASTLOGREG_DEBUG=1 FASTLOGREG_SANITIZE=$* \
+	    build/venv-$*/bin/python -m pip install --quiet --no-cache-dir "$$(echo dist/*.tar.gz)[test]"
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo.png .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	find fastlogreg -name '*.so' -delete
+
+# A library without a package for this machine is left out of the environment; the race reports it as missing.
+BENCH_OUTPUT ?= benchmarks/results
+
+bench: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.run --problems small --output build/bench
+	$(BIN)/python -m benchmarks.plot --output build/bench
+
+bench-full: $(VENV)/.bench
+	$(BIN)/python -m benchmarks.run --problems all --output $(BENCH_OUTPUT)
+	$(BIN)/python -m benchmarks.plot --output $(BENCH_OUTPUT)
+	$(BIN)/python -m benchmarks.scaling --output $(BENCH_OUTPUT)
+	$(BIN)/python -m benchmarks.report
+
+$(VENV)/.bench: $(BUILD_INPUTS) | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --editable ".[bench]" || $(MAKE) --no-print-directory bench-one-by-one
+	touch $@
+
+bench-one-by-one:
+	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+	for library in $$($(BIN)/python -c 'import tomllib; \
+	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' \
+	    | sed "s/;.*//"); do $(BIN)/python -m pip install --quiet $$library || true; done
