@@ -397,11 +397,6 @@ cdef class DenseDesign(Design):
             lower = self._run(&_dense_gram_chunk, &job).reshape(width, width)
         return np.tril(lower) + np.tril(lower, -1).T
 
-    @property
-    def gram_passes(self):
-        """What `gram` costs, in passes: measured, 5 at 50 features, 10 at 200, 38 at 784."""
-        return 2.0 + self.n_features / 22.0
-
     cdef Py_ssize_t _entries(self):
         return self.n_samples * self.n_features
 
@@ -447,11 +442,6 @@ cdef class CSRDesign(Design):
         gram[d, :d] = gram[:d, d] = centered_ones
         gram[d, d] = total
         return gram
-
-    @property
-    def gram_passes(self):
-        """What `gram` costs, in passes: an entry meets all entries of its row."""
-        return 2.0 + 0.5 * self._entries() / self.n_samples
 
     cdef Py_ssize_t _entries(self):
         return self.X.data.shape[0]

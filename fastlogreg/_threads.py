@@ -58,7 +58,11 @@ def effective_n_threads(n_jobs=None):
 
 
 class _SingleThreadedBlas:
-    """Re-entrant over threads: the first to enter sets BLAS to one thread, the last to leave restores it."""
+    """Re-entrant over threads: the first to enter sets BLAS to one thread, the last to leave restores it.
+
+    BLAS's number of threads belongs to the process, so threadpoolctl from 3.8 on heeds one thread's limits and drops
+    those of the others. Here the threads take turns by themselves, so each takes that control over.
+    """
 
     def __init__(self):
         self._lock = threading.Lock()
@@ -72,6 +76,7 @@ class _SingleThreadedBlas:
             self._entered += 1
             if self._entered == 1:
                 self._controller = self._controller or ThreadpoolController().select(user_api="blas")
+                self._take_control()
                 self._limit = self._controller.limit(limits=1)
         try:
             yield
@@ -79,7 +84,14 @@ class _SingleThreadedBlas:
             with self._lock:
                 self._entered -= 1
                 if self._entered == 0:
+                    self._take_control()
                     self._limit.restore_original_limits()
+                    self._take_control()  # and leave it to whoever comes next
+
+    def _take_control(self):
+        for library in self._controller.lib_controllers:
+            if hasattr(library, "clear_controlling_thread"):
+                library.clear_controlling_thread(force=True)
 
 
 single_threaded_blas = _SingleThreadedBlas()
