@@ -114,25 +114,24 @@ clean:
 	rm -rf $(VENV) build dist *.egg-info demo.png .pytest_cache .ruff_cache .mypy_cache .hypothesis
 	find fastlogreg -name '*.so' -delete
 
-# A library without a package for this machine is left out of the environment; the race reports it as missing.
 BENCH_OUTPUT ?= benchmarks/results
 
 bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run --problems small --output build/bench
 	$(BIN)/python -m benchmarks.plot --output build/bench
+	$(BIN)/python -m benchmarks.report --output build/bench
 
 bench-full: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.run --problems all --output $(BENCH_OUTPUT)
 	$(BIN)/python -m benchmarks.plot --output $(BENCH_OUTPUT)
 	$(BIN)/python -m benchmarks.scaling --output $(BENCH_OUTPUT)
-	$(BIN)/python -m benchmarks.report
+	$(BIN)/python -m benchmarks.report --output $(BENCH_OUTPUT)
 
+# Where not every library has a package for the machine, those that have one; the race reports the others as missing.
 $(VENV)/.bench: $(BUILD_INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[bench]" || $(MAKE) --no-print-directory bench-one-by-one
+	$(BIN)/python -m pip install --quiet --editable ".[bench]" || { \
+	    $(BIN)/python -m pip install --quiet --editable ".[demo]"; \
+	    $(BIN)/python -c 'import tomllib; \
+	        print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' | \
+	    while read library; do $(BIN)/python -m pip install --quiet "$$library" || true; done; }
 	touch $@
-
-bench-one-by-one:
-	$(BIN)/python -m pip install --quiet --editable ".[demo]"
-	for library in $$($(BIN)/python -c 'import tomllib; \
-	    print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' \
-	    | sed "s/;.*//"); do $(BIN)/python -m pip install --quiet $$library || true; done

@@ -1,0 +1,1 @@
+"""Measurements: what fastlogreg takes, beside others and beside what the machine can do."""

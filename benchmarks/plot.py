@@ -1,0 +1,173 @@
+"""Pictures of a race: ``python -m benchmarks.plot``.
+
+Time against gap for each problem, and how much faster or slower the fastest other library is; PNG and SVG.
+"""
+
+import argparse
+import math
+from pathlib import Path
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+from matplotlib import pyplot as plt
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullFormatter
+
+from benchmarks import records, tables
+from benchmarks.libraries import OURS
+from benchmarks.run import NAME
+
+# Okabe and Ito's colours, which eyes of every kind tell apart; one a family, markers and dashes within it.
+BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
+    "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000",
+)  # fmt: skip
+LOOKS = {
+    "fastlogreg": (BLUE, "o", "-"),
+    "fastlogreg lbfgs": (BLUE, "v", ":"),
+    "scikit-learn lbfgs": (VERMILION, "s", "-"),
+    "scikit-learn newton-cg": (VERMILION, "^", "--"),
+    "scikit-learn newton-cholesky": (VERMILION, "D", ":"),
+    "scikit-learn liblinear": (VERMILION, "x", "-."),
+    "scikit-learn sag": (ORANGE, "<", "-"),
+    "scikit-learn saga": (ORANGE, ">", "--"),
+    "SGDClassifier": (ORANGE, "*", ":"),
+    "scikit-learn-intelex": (SKY, "P", "-"),
+    "LIBLINEAR": (GREEN, "X", "-"),
+    "Snap ML": (GREEN, "p", ":"),
+    "glum": (PURPLE, "d", "-"),
+    "skglm": (PURPLE, "h", ":"),
+    "celer": (PURPLE, "+", "--"),
+    "statsmodels": (BLACK, "1", "-"),
+    "Vowpal Wabbit": (BLACK, "2", ":"),
+}
+# What a sum of many terms in float64 does not tell apart.
+SMALLEST_GAP = 1e-14
+PANELS_A_ROW = 4
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--output", type=Path, default=records.DEFAULT_FOLDER, help="folder of the results")
+    folder = parser.parse_args().output
+    rows, configuration = records.read(folder, NAME)
+    save(gaps_figure(rows), folder, f"{NAME}-gaps")
+    save(ratios_figure(rows, configuration), folder, f"{NAME}-ratios")
+
+
+def save(figure, folder, name):
+    """PNG and SVG; the same numbers give the same bytes."""
+    with mpl.rc_context({"svg.hashsalt": name}):
+        figure.savefig(folder / f"{name}.svg", metadata={"Date": None})
+    figure.savefig(folder / f"{name}.png", dpi=110)
+    plt.close(figure)
+    print(f"written: {folder / name}.png and .svg")
+
+
+def gaps_figure(rows):
+    """A panel a problem; a line a library, from its default to its tight setting."""
+    of_problems = records.by_problem(rows)
+    columns = min(PANELS_A_ROW, len(of_problems))
+    lines = math.ceil(len(of_problems) / columns)
+    figure, axes = plt.subplots(
+        lines,
+        columns,
+        figsize=(3.6 * columns + 0.6, 3.1 * lines + 1.5),
+        squeeze=False,
+        layout="constrained",
+        sharey=True,
+    )
+    shown = {}
+    for ax, (name, of_problem) in zip(axes.flat, of_problems.items(), strict=False):
+        for library, look in LOOKS.items():
+            fits = [row for row in of_problem if row.library == library and row.status == "ok"]
+            if fits:
+                shown[library] = plot_library(ax, fits, look)
+        dress(ax, name, of_problem[0])
+    for ax in axes.flat[len(of_problems) :]:
+        ax.set_axis_off()
+    for ax in axes[:, 0]:
+        ax.set_ylabel("relative gap")
+    known = [library for library in LOOKS if library in shown]
+    figure.legend(
+        [shown[library] for library in known],
+        known,
+        loc="outside lower center",
+        ncols=min(6, columns + 2),
+        frameon=False,
+    )
+    figure.suptitle("Time of a fit and how far it is from the minimum: default setting (hollow), tight setting (full)")
+    return figure
+
+
+def plot_library(ax, fits, look):
+    color, marker, dashes = look
+    width = 2.4 if fits[0].library == OURS else 1.2
+    seconds = [row.seconds for row in fits]
+    gaps = [min(max(row.gap, SMALLEST_GAP), 1.0) for row in fits]
+    ax.plot(seconds, gaps, linestyle=dashes, color=color, linewidth=width)
+    for row, x, y in zip(fits, seconds, gaps, strict=True):
+        face = "white" if row.setting == "default" else color
+        ax.plot(x, y, marker=marker, color=color, markerfacecolor=face, markersize=7, linestyle="none")
+    return mpl.lines.Line2D([], [], color=color, marker=marker, linestyle=dashes, linewidth=width)
+
+
+def dress(ax, name, row):
+    ax.set_xscale("log")
+    ax.set_yscale("log")
+    ax.set_ylim(SMALLEST_GAP / 3, 3.0)
+    ax.set_title(f"{name}\n{row.n_samples} x {row.n_features}", fontsize=10)
+    ax.set_xlabel("seconds")
+    ax.yaxis.set_major_locator(LogLocator(numticks=9))
+    ax.xaxis.set_major_locator(LogLocator(numticks=6))
+    ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+    ax.xaxis.set_minor_formatter(NullFormatter())
+    ax.grid(True, which="major", alpha=0.3)
+    for target in records.TARGETS:
+        ax.axhline(target, color="0.6", linewidth=0.8, linestyle=(0, (1, 3)))
+
+
+def ratios_figure(rows, configuration):
+    """A bar a problem and a target: the time of the fastest other library in ours."""
+    duels = records.duels(rows)
+    names = list(records.by_problem(rows))
+    figure, axes = plt.subplots(
+        1, len(records.TARGETS), figsize=(14, 0.36 * len(names) + 2.2), layout="constrained", sharex=True, sharey=True
+    )
+    for ax, target in zip(axes, records.TARGETS, strict=True):
+        for place, name in enumerate(names):
+            (duel,) = (duel for duel in duels if duel.problem == name and duel.target == target)
+            bar(ax, place, duel)
+        ax.axvline(1.0, color="black", linewidth=1.0)
+        ax.set_xscale("log")
+        ax.set_title(f"to a gap of {target:.0e}")
+        ax.set_xlabel("time of the fastest other / ours")
+        ax.xaxis.set_major_formatter(FormatStrFormatter("%g"))
+        ax.grid(True, axis="x", which="major", alpha=0.3)
+        ax.set_axisbelow(True)
+    most = max((duel.ratio for duel in duels if duel.ratio), default=1.0)
+    axes[0].set_xlim(0.1, max(10.0, 30 * most))
+    axes[0].set_yticks(range(len(names)), names)
+    axes[0].set_ylim(len(names) - 0.5, -0.5)
+    machine = f"{configuration['machine']['processor']}, {configuration['machine']['date']}"
+    figure.suptitle(f"Bars to the right: fastlogreg is faster. Hatched, to the left: slower.\n{machine}")
+    return figure
+
+
+def bar(ax, place, duel):
+    other = duel.other.library if duel.other else "none"
+    if duel.ratio:
+        won = duel.ratio >= 1.0
+        ax.barh(
+            place, duel.ratio - 1.0, left=1.0, height=0.7, color=BLUE if won else VERMILION, hatch="" if won else "///",
+            edgecolor="white",
+        )  # fmt: skip
+        words = f"{tables.ratio(duel.ratio)}  {other}"
+    elif duel.ours:
+        words = "no other got there"
+    else:
+        words = f"lost: we did not get there, {other} did" if duel.other else "nobody got there"
+    ax.text(1.15 * max(duel.ratio or 1.0, 1.0), place, words, va="center", fontsize=8)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,211 @@
+"""Named problems: a design matrix, labels, and the objective to minimise over them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import scipy.sparse as sp
+import sklearn.datasets
+
+from benchmarks.data import real_data, tall_problem, text_matrix
+
+
+class Unavailable(Exception):  # noqa: N818
+    """The data of a problem are not on this machine; the message says in a word why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is minimised: ``C sum_i L_i`` and the penalty, see `benchmarks.reference.mean_objective`.
+
+    Attributes
+    ----------
+    X : ndarray in C order, or csr_matrix, of shape (n, d)
+        float64.
+    y : ndarray of shape (n,)
+        0 and 1, int64.
+    C : float
+        ``inf`` for no penalty.
+    l1_ratio : float
+    """
+
+    name: str
+    X: np.ndarray | sp.csr_matrix
+    y: np.ndarray
+    C: float
+    l1_ratio: float
+
+    @property
+    def penalty(self):
+        if np.isinf(self.C):
+            return "none"
+        return {0.0: "l2", 1.0: "l1"}.get(self.l1_ratio, "elastic net")
+
+    @property
+    def n_entries(self):
+        """Numbers that are stored."""
+        return self.X.nnz if sp.issparse(self.X) else self.X.size
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How to come by a problem, without doing it yet."""
+
+    group: str
+    data: Callable
+    C: float = 1.0
+    l1_ratio: float = 0.0
+
+
+def load(name):
+    """The `Problem` of that name.
+
+    Raises
+    ------
+    Unavailable
+    """
+    recipe = RECIPES[name]
+    X, y = recipe.data()
+    return Problem(name, X, np.ascontiguousarray(y, dtype=np.int64), recipe.C, recipe.l1_ratio)
+
+
+def select(names):
+    """Names of problems for names of problems and groups; "full" holds "small", and "all" holds everything."""
+    known = [*RECIPES, *GROUPS]
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise ValueError(f"no such problem: {', '.join(unknown)}; there are {', '.join(known)}")
+    chosen = {name for asked in names for name in GROUPS.get(asked, [asked])}
+    return [name for name in RECIPES if name in chosen]
+
+
+def bundled(loader, positive):
+    """One of scikit-learn's own sets; `positive` makes a two-class problem of its labels."""
+    X, y = loader(return_X_y=True)
+    return np.ascontiguousarray(X, dtype=np.float64), positive(y)
+
+
+def real(name, positive=None):
+    loaded = real_data(name)
+    if loaded is None:
+        raise Unavailable("its files are not here: see FASTLOGREG_DATA in benchmarks/README.md")
+    X, y = loaded
+    return X, y if positive is None else positive(y)
+
+
+def fetched(fetch, positive):
+    """A set that scikit-learn downloads and keeps."""
+    try:
+        X, y = fetch()
+    except OSError:
+        raise Unavailable("offline, and it was not downloaded before") from None
+    X = sp.csr_matrix(X, dtype=np.float64) if sp.issparse(X) else np.ascontiguousarray(X, dtype=np.float64)
+    return X, positive(y)
+
+
+def fetch_rcv1():
+    X, y = sklearn.datasets.fetch_rcv1(subset="train", return_X_y=True, n_retries=1)
+    return X, y[:, 33].toarray().ravel()  # CCAT, the topic of nearly half of the stories
+
+
+def fetch_higgs():
+    return sklearn.datasets.fetch_openml("higgs", version=2, return_X_y=True, as_frame=False, n_retries=1)
+
+
+def other_units(n_samples, n_features):
+    """Columns in units from 1e-4 to 1e4, far from their origins."""
+    X, y = tall_problem(n_samples, n_features)
+    units = np.logspace(-4, 4, n_features)
+    return (X + 3.0) * units, y
+
+
+def ill_conditioned(n_samples, n_features, condition):
+    """Columns whose covariance has a spectrum that spreads over ``condition^2``; labels from the model."""
+    rng = np.random.default_rng(0)
+    rotation, _ = np.linalg.qr(rng.standard_normal((n_features, n_features)))
+    X = rng.standard_normal((n_samples, n_features)) * np.logspace(0, -np.log10(condition), n_features) @ rotation
+    logits = 2.0 * X @ rng.standard_normal(n_features)
+    return X, rng.random(n_samples) < 1.0 / (1.0 + np.exp(-logits))
+
+
+def separable(n_samples, n_features):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, n_features))
+    return X, X @ rng.standard_normal(n_features) > 0.3
+
+
+def noisy(X, seed=0):
+    """X and labels drawn from a model whose logits have the standard deviation 2."""
+    rng = np.random.default_rng(seed)
+    logits = X @ rng.standard_normal(X.shape[1])
+    logits = 2.0 * (logits - logits.mean()) / logits.std()
+    return X, rng.random(X.shape[0]) < 1.0 / (1.0 + np.exp(-logits))
+
+
+def random_sparse(n_samples, n_features, density):
+    """CSR with entries at random places, and labels from a model."""
+    rng = np.random.default_rng(0)
+    X = sp.random(n_samples, n_features, density, format="csr", random_state=rng, data_rvs=rng.standard_normal)
+    return noisy(sp.csr_matrix(X))
+
+
+def wide(n_samples, n_features):
+    return noisy(np.random.default_rng(1).standard_normal((n_samples, n_features)))
+
+
+def text(n_samples, n_features):
+    return noisy(text_matrix(n_samples, n_features))
+
+
+def odd(y):
+    return y % 2 == 1
+
+
+_breast_cancer = partial(bundled, sklearn.datasets.load_breast_cancer, lambda y: y)
+
+RECIPES = {
+    "breast_cancer": Recipe("small", _breast_cancer),
+    "digits_odd": Recipe("small", partial(bundled, sklearn.datasets.load_digits, odd)),
+    "tall_20000x20": Recipe("small", partial(tall_problem, 20_000, 20)),
+    "breast_cancer_l1": Recipe("full", _breast_cancer, l1_ratio=1.0),
+    "tall_1000000x50": Recipe("full", partial(tall_problem, 1_000_000, 50)),
+    "tall_unpenalised": Recipe("full", partial(tall_problem, 100_000, 20), C=np.inf),
+    "units_50000x30": Recipe("full", partial(other_units, 50_000, 30)),
+    "condition_50000x30": Recipe("full", partial(ill_conditioned, 50_000, 30, 1e4), C=1e4),
+    "separable_5000x50": Recipe("full", partial(separable, 5_000, 50), C=1e4),
+    "wide_300x5000": Recipe("full", partial(wide, 300, 5_000)),
+    "text_10000x20000": Recipe("full", partial(text, 10_000, 20_000)),
+    "skin": Recipe("full", partial(real, "skin")),
+    "skin_poly": Recipe("full", partial(real, "skin_poly")),
+    "covtype20k_spruce": Recipe("full", partial(real, "covtype20k", lambda y: y == 0)),
+    "golub": Recipe("full", partial(real, "golub")),
+    "chowdary": Recipe("full", partial(real, "chowdary")),
+    "hflights": Recipe("full", partial(real, "hflights")),
+    "hflights_ids": Recipe("full", partial(real, "hflights_ids")),
+    "hotel": Recipe("full", partial(real, "hotel")),
+    "a9a": Recipe("full", partial(real, "a9a")),
+    "imdb": Recipe("full", partial(real, "imdb")),
+    "fashion_mnist_shoes": Recipe("full", partial(real, "fashion_mnist", lambda y: np.isin(y, [5, 7, 9]))),
+    "covtype": Recipe(
+        "internet",
+        partial(fetched, partial(sklearn.datasets.fetch_covtype, return_X_y=True, n_retries=1), lambda y: y == 2),
+    ),
+    "higgs": Recipe("internet", partial(fetched, fetch_higgs, lambda y: y.astype(str) == "1")),
+    "rcv1": Recipe("internet", partial(fetched, fetch_rcv1, lambda y: y == 1)),
+    "newsgroups": Recipe(
+        "internet",
+        partial(
+            fetched,
+            partial(sklearn.datasets.fetch_20newsgroups_vectorized, subset="train", return_X_y=True, n_retries=1),
+            lambda y: y < 6,
+        ),
+    ),
+}
+
+_BY_GROUP = {group: [name for name, recipe in RECIPES.items() if recipe.group == group] for group in ("small", "full")}
+GROUPS = {
+    "small": _BY_GROUP["small"],
+    "full": _BY_GROUP["small"] + _BY_GROUP["full"],
+    "all": list(RECIPES),
+}

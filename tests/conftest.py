@@ -1,0 +1,51 @@
+"""Fixtures for all tests: the zoo, instruction sets, real data."""
+
+import functools
+import importlib.util
+import os
+from pathlib import Path
+
+# More threads than cores, in several test processes at once: who waits should sleep. OpenMP reads it when it is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+import pytest
+import zoo
+
+from fastlogreg._kernels import dispatch
+
+
+@pytest.fixture(params=dispatch.available_isas())
+def isa(request):
+    """Each instruction set of this machine, in use."""
+    before = dispatch.active_isa()
+    dispatch.use_isa(request.param)
+    yield request.param
+    dispatch.use_isa(before)
+
+
+@pytest.fixture(params=zoo.NAMES)
+def item(request):
+    """Each `zoo.Item`."""
+    return zoo.item(request.param)
+
+
+def _data_folder():
+    beside = Path(__file__).resolve().parents[2] / "shared" / "data"
+    return Path(os.environ.get("FASTLOGREG_DATA", beside))
+
+
+@functools.cache
+def _load(name):
+    loader = _data_folder() / "load.py"
+    if not loader.is_file():
+        pytest.skip("real data are not here: FASTLOGREG_DATA names no folder with them, nor is there ../shared/data")
+    spec = importlib.util.spec_from_file_location("fastlogreg_real_data", loader)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.load(name)
+
+
+@pytest.fixture(scope="session")
+def real_data():
+    """``real_data(name) -> (X, y)``; skips where the data are not at hand."""
+    return _load
