@@ -36,7 +36,7 @@ from fastlogreg._kernels.dispatch cimport (
     run_chunks,
 )
 
-from fastlogreg._threads import single_threaded_blas
+from fastlogreg._threads import single_threaded_blas, usable_threads
 
 # A block is read twice, the second time from cache. In C order it shares the first-level cache (32 KiB and up) with the
 # next block, which is being prefetched. A Fortran-ordered block is many short runs, which pay a page each, and a CSR
@@ -330,7 +330,7 @@ cdef class Design:
         job.scratch_size, job.scratch = size, &scratch[0]
 
     cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks):
-        return max(1, min(self.n_threads, n_chunks, self._entries() // MIN_THREAD_ENTRIES))
+        return max(1, min(usable_threads(self.n_threads), n_chunks, self._entries() // MIN_THREAD_ENTRIES))
 
     cdef _run(self, chunk_function chunk, pass_job *job):
         """Run the pass and return the sum of what its chunks left, added in their order."""

@@ -6,6 +6,8 @@ from libc.math cimport INFINITY, fabs
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, chunk_start, run_chunks
 
+from fastlogreg._threads import usable_threads
+
 # Some 20 microseconds a chunk and 75 a thread, as in _design.pyx.
 cdef Py_ssize_t MIN_CHUNK_SAMPLES = 8 * 1024
 cdef Py_ssize_t MIN_THREAD_SAMPLES = 50 * 1000
@@ -65,7 +67,7 @@ cdef pointwise_job _job(const double[::1] logits, Py_ssize_t n_threads) except *
     job.kernels = active_kernels()
     job.n = logits.shape[0]
     job.n_chunks = max(1, min(MAX_CHUNKS, job.n // MIN_CHUNK_SAMPLES))
-    job.n_threads = max(1, min(n_threads, job.n_chunks, job.n // MIN_THREAD_SAMPLES))
+    job.n_threads = max(1, min(usable_threads(n_threads), job.n_chunks, job.n // MIN_THREAD_SAMPLES))
     job.logits = &logits[0] if job.n else NULL
     job.target = job.weight = job.end = NULL
     job.partials = job.loss = job.residual = job.curvature = job.prob = job.complement = NULL

@@ -23,6 +23,11 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_remember_fork)
 
 
+def usable_threads(n_threads):
+    """`n_threads`, or one in a forked child."""
+    return 1 if _forked else n_threads
+
+
 @functools.cache
 def _cores(affinity, joblib_limit):
     """Cores of this process by joblib's count, which reads files; asked again when what it depends on has changed."""

@@ -64,11 +64,15 @@ def assert_same_model(ours, theirs, rtol=1e-6):
 
 @parametrize_with_checks([LogisticRegression(), LogisticRegression(solver="lbfgs")])
 def test_sklearn_checks(estimator, check):
-    if "array_api" in getattr(getattr(check, "func", check), "__name__", ""):
+    name = getattr(getattr(check, "func", check), "__name__", "")
+    if "array_api" in name:
         pytest.skip("needs SCIPY_ARRAY_API set before SciPy is imported: test_array_api_dispatch_changes_nothing")
+    if "sample_weight_equivalence" in name and parse_version("1.7") > SKLEARN_VERSION:
+        pytest.skip("scikit-learn 1.6 makes two different binary y of its weighted and its repeated one")
     check(estimator)
 
 
+@pytest.mark.skipif(parse_version("1.7") > SKLEARN_VERSION, reason="as above for scikit-learn 1.6")
 def test_array_api_dispatch_changes_nothing():
     script = """
         from sklearn.utils.estimator_checks import check_estimator
@@ -156,6 +160,7 @@ class TestParity:
 
     def test_takes_the_parameters_of_scikit_learn(self):
         theirs = SklearnLogisticRegression().get_params()
+        theirs.pop("multi_class", None)  # scikit-learn 1.6 still has it, deprecated
         ours = LogisticRegression(**theirs)
         X, y = make_data()
         assert ours.fit(X, y).solver_ == "lbfgs"

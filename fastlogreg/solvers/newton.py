@@ -15,6 +15,7 @@ from fastlogreg.solvers._common import (
     FactoredHessian,
     Solution,
     Stop,
+    early_end,
     gap_target,
     has_cheap_matrix,
     minimize_on_line,
@@ -45,7 +46,7 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         gap = step.gap
         better = minimize_on_line(objective, point, step.end)
         if better is None:
-            return Solution(point, gap, n_iter, Stop.CONVERGED if gap <= target else Stop.STALLED)
+            return early_end(objective, point, tol, n_iter, Stop.STALLED)
         point = better  # no higher, so it inherits the bound
         on_iteration(n_iter, point)
         if gap <= target:
