@@ -63,7 +63,7 @@ static __attribute__((noinline)) double repair_residuals(ptrdiff_t n, const doub
 
 typedef struct {
     vdouble loss, residual;
-    vint soft; /* whether a target is neither 0 nor 1 */
+    vdouble softness; /* sum of p (1 - p): 0 for labels alone */
 } bce_sums;
 
 /* One vector of `bce`: samples i to i + count, count <= LANES. */
@@ -75,7 +75,7 @@ static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdif
     const cross_entropy at = weighted(cross_entropy_of(u, p, want_loss), weight ? weight + i : NULL, count);
     sums->loss += at.loss;
     sums->residual += at.residual;
-    sums->soft |= p * (1.0 - p) != 0.0;
+    sums->softness += p * (1.0 - p);
     if (loss_out)
         store_first(loss_out + i, at.loss, count);
     if (residual_out)
@@ -93,7 +93,7 @@ static block_sums bce(ptrdiff_t n, const double *logits, const double *target, c
     if (i < n)
         bce_vector(i, n - i, logits, target, weight, want_loss, loss_out, residual_out, curvature_out, &sums);
     block_sums totals = {sum_of_lanes(&sums.loss), sum_of_lanes(&sums.residual)};
-    if (residual_out && any_lane(sums.soft))
+    if (residual_out && sum_of_lanes(&sums.softness) != 0.0)
         totals.residual = repair_residuals(n, logits, target, weight, residual_out);
     return totals;
 }
