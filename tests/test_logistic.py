@@ -485,7 +485,7 @@ class TestErrors:
 
 class TestInterrupt:
     def test_ctrl_c_stops_within_a_second(self):
-        X, y = make_data(n=100_000, d=50)
+        X, y = make_data(n=300_000, d=50)
         X = np.cumsum(X, axis=1) + 10.0  # ill-conditioned: gradient descent would be busy for minutes
         model = LogisticRegression(C=np.inf, solver="gd", tol=0, max_iter=10**6)
         pressed = []
@@ -494,7 +494,7 @@ class TestInterrupt:
             pressed.append(time.perf_counter())
             signal.raise_signal(signal.SIGINT)
 
-        timer = threading.Timer(0.5, press)
+        timer = threading.Timer(0.1, press)
         timer.start()
         with pytest.raises(KeyboardInterrupt):
             model.fit(X, y)
