@@ -502,7 +502,8 @@ class TestInterrupt:
             model.set_params(solver="auto", tol=1e-4).fit(X, y)
             print(model.gap_ < 1e-8)
         """
-        with subprocess.Popen([sys.executable, "-c", textwrap.dedent(script)], stdout=subprocess.PIPE, text=True) as run:
+        command = [sys.executable, "-c", textwrap.dedent(script)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as run:
             assert run.stdout.readline() == "fitting\n"
             time.sleep(0.3)
             pressed = time.perf_counter()
