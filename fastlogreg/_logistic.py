@@ -112,7 +112,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     gap_ : float
         Bound on ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype.
         With a penalty it is proven (a duality gap); without one it is an estimate from the Newton decrement where
-        conjugate gradients had to solve for it, that is beyond 1500 parameters or with fewer samples than parameters.
+        conjugate gradients had to solve for it: beyond 1500 parameters, or beyond 300 with fewer samples than that.
         Infinite where nothing is known, and for separable classes without a penalty, whose minimum is 0.
     n_passes_ : int
         Readings of X.
