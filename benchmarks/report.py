@@ -9,7 +9,7 @@ import math
 import os
 from pathlib import Path
 
-from benchmarks import records, run, scaling, tables
+from benchmarks import problems, records, run, scaling, tables
 from benchmarks.data import REPOSITORY
 from benchmarks.results import RESULTS, machine_list, table, write_section
 
@@ -44,6 +44,13 @@ def update_readme(section):
         print("README.md has no place for the table: <!-- race: begin --> and <!-- race: end -->")
 
 
+def not_raced(rows, configuration):
+    """A sentence with the problems that this run left out, if it did."""
+    seen = {row.problem for row in rows} | set(configuration["skipped"])
+    missing = [name for name in problems.RECIPES if name not in seen]
+    return [f"Not raced in this run: {', '.join(missing)}."] if missing else []
+
+
 def race_section(rows, configuration, pictures):
     """Machine, conditions, who was fastest to each gap, and then every fit."""
     libraries = (f"{name} {version}".strip() for name, version in configuration["libraries"].items())
@@ -53,6 +60,7 @@ def race_section(rows, configuration, pictures):
         machine_list(configuration["machine"]),
         f"Libraries: {', '.join(libraries)}.",
         *(f"Skipped: {name}, {reason}." for name, reason in configuration["skipped"].items()),
+        *not_raced(rows, configuration),
         f"![ratios]({pictures}/race-ratios.svg)",
         f"![time against gap]({pictures}/race-gaps.svg)",
         "### Fastest to a gap",
