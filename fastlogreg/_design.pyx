@@ -15,9 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from libc.string cimport memset
-from scipy.linalg.cython_blas cimport dsyrk
-
 from fastlogreg._kernels.dispatch cimport (
+    PANEL_ALIGNMENT,
     C_ORDER_F32,
     C_ORDER_F64,
     CSR_F32_I32,
@@ -36,7 +35,7 @@ from fastlogreg._kernels.dispatch cimport (
     run_chunks,
 )
 
-from fastlogreg._threads import single_threaded_blas, usable_threads
+from fastlogreg._threads import usable_threads
 
 # A block is read twice, the second time from cache. In C order it shares the first-level cache (32 KiB and up) with the
 # next block, which is being prefetched. A Fortran-ordered block is many short runs, which pay a page each, and a CSR
@@ -44,7 +43,10 @@ from fastlogreg._threads import single_threaded_blas, usable_threads
 cdef Py_ssize_t C_ORDER_BLOCK_BYTES = 16 * 1024
 cdef Py_ssize_t F_ORDER_BLOCK_BYTES = 256 * 1024
 cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
-cdef Py_ssize_t PANEL_BYTES = 256 * 1024
+# A panel is read once for each eight columns of the Gram matrix: from the first-level cache, or where its rows are
+# long, from the second-level one, so that each tile is worth loading and storing.
+cdef Py_ssize_t PANEL_BYTES = 32 * 1024
+cdef Py_ssize_t MIN_PANEL_ROWS = 64
 cdef Py_ssize_t MIN_BLOCK_ROWS = 8
 cdef Py_ssize_t MAX_BLOCK_ROWS = 512
 
@@ -82,6 +84,11 @@ cdef struct pass_job:
 
 cdef inline const double *_pointer(const double[::1] values) noexcept:
     return &values[0] if values is not None else NULL
+
+
+cdef inline Py_ssize_t _panel_width(Py_ssize_t n_features) noexcept nogil:
+    """Columns of a panel: the features and a one, and zeros up to whole vectors."""
+    return (n_features // PANEL_ALIGNMENT + 1) * PANEL_ALIGNMENT
 
 
 cdef inline double _sum(const double *values, Py_ssize_t count) noexcept nogil:
@@ -168,25 +175,47 @@ cdef void _moments_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexce
 
 
 cdef void _dense_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
-    """Leaves the lower triangle, as C order sees it, of the gram matrix with a last column of ones. Panels of samples
-    times the square roots of their weights stay in cache for one rank-k update by BLAS each."""
+    """Leaves the upper triangle of the gram matrix with a last column of ones. Panels of samples times the square roots
+    of their weights stay in cache for one rank-k update each."""
     cdef pass_job *job = <pass_job *>job_
     cdef Py_ssize_t n = job.X.n_samples
     cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
     cdef double *gram = job.partials + chunk * job.partial_size
     cdef double *panel = job.scratch + thread * job.scratch_size
-    cdef int width = <int>job.X.n_features + 1, count
-    cdef double one = 1.0
+    cdef Py_ssize_t width = _panel_width(job.X.n_features), count
     memset(gram, 0, job.partial_size * sizeof(double))
     while first < end:
-        count = <int>min(job.block_rows, end - first)
-        job.kernels.fill_panel(job.X, first, count, job.weight + first, job.shift, panel)
-        dsyrk(b"U", b"N", &width, &count, &one, panel, &width, &one, gram, &width)
+        count = min(job.block_rows, end - first)
+        job.kernels.fill_panel(job.X, first, count, job.weight + first, job.shift, width, panel)
+        job.pointwise.add_rank_update(count, width, panel, gram)
+        first += count
+
+
+cdef void _sample_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the upper triangle of Z Z' of the samples Z, from panels of Z's columns. X is the transposed matrix, whose
+    "samples" are the features, all of weight one; `coef` holds their scales and `target` their centers."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t d = job.X.n_samples, n = job.X.n_features
+    cdef Py_ssize_t first = chunk_start(d, job.n_chunks, chunk), end = chunk_start(d, job.n_chunks, chunk + 1)
+    cdef double *gram = job.partials + chunk * job.partial_size
+    cdef double *panel = job.scratch + thread * job.scratch_size
+    cdef Py_ssize_t width = _panel_width(n), count, i, j
+    cdef double center, scale
+    memset(gram, 0, job.partial_size * sizeof(double))
+    while first < end:
+        count = min(job.block_rows, end - first)
+        job.kernels.fill_panel(job.X, first, count, job.weight + first, job.shift, width, panel)
+        for j in range(count):
+            center, scale = job.target[first + j], job.coef[first + j]
+            for i in range(n):
+                panel[j * width + i] = (panel[j * width + i] - center) * scale
+            panel[j * width + n] = 0.0
+        job.pointwise.add_rank_update(count, width, panel, gram)
         first += count
 
 
 cdef void _csr_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
-    """Leaves X' diag(weight) X (d x d), X' weight (d) and the sum of the weights."""
+    """Leaves the upper triangle of X' diag(weight) X (d x d), X' weight (d) and the sum of the weights."""
     cdef pass_job *job = <pass_job *>job_
     cdef Py_ssize_t n = job.X.n_samples, d = job.X.n_features
     cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk)
@@ -271,7 +300,7 @@ cdef class Design:
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
         cdef double[::1] ones = np.ones(MAX_BLOCK_ROWS)
         cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
-        self._give_scratch(&job, d)
+        self._give_scratch(&job, d, zeros=True)
         job.weight, job.target, job.shift = _pointer(weight), &ones[0], &shift[0]
         sums = self._run(&_moments_chunk, &job) / (self.n_samples if weight is None else np.sum(weight))
         squared_mean = sums[:d] ** 2
@@ -299,8 +328,12 @@ cdef class Design:
 
     def _check_gram(self, const double[::1] weight, const double[::1] center):
         self._check_weight(weight)
-        if center.shape[0] != self.n_features:
-            raise ValueError(f"a center of {center.shape[0]} for {self.n_features} features")
+        self._check_columns(center)
+
+    def _check_columns(self, *of_columns):
+        for values in of_columns:
+            if values.shape[0] != self.n_features:
+                raise ValueError(f"{values.shape[0]} values for {self.n_features} features")
 
     cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size):
         """A pass over at most chunk_limit chunks, each of which leaves partial_size sums."""
@@ -321,11 +354,12 @@ cdef class Design:
             job.partials = &partials[0]
         return job
 
-    cdef void _give_scratch(self, pass_job *job, Py_ssize_t size):
-        """`size` zeros for each thread."""
+    cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
+        """`size` doubles for each thread."""
         cdef double[::1] scratch
         self._scratch = _grown(self._scratch, self._threads(job.n_chunks) * size)
-        self._scratch[:] = 0.0
+        if zeros:
+            self._scratch[:] = 0.0
         scratch = self._scratch
         job.scratch_size, job.scratch = size, &scratch[0]
 
@@ -362,6 +396,16 @@ def _grown(array, Py_ssize_t size):
     return np.empty(size) if array is None or array.shape[0] < size else array
 
 
+def _symmetric(const double[:, :] upper):
+    """The symmetric matrix of an upper triangle."""
+    cdef Py_ssize_t n = upper.shape[0], i, j
+    cdef double[:, ::1] whole = np.empty((n, n))
+    for i in range(n):
+        for j in range(i, n):
+            whole[i, j] = whole[j, i] = upper[i, j]
+    return whole.base
+
+
 cdef Py_ssize_t _rows_of_block(Py_ssize_t block_bytes, Py_ssize_t bytes_a_row):
     """So many rows, in whole vectors, that a block of them fits block_bytes."""
     cdef Py_ssize_t rows = block_bytes // max(bytes_a_row, 1) // MIN_BLOCK_ROWS * MIN_BLOCK_ROWS
@@ -372,6 +416,7 @@ cdef class DenseDesign(Design):
     """X as an ndarray, float32 or float64, whose rows or columns are contiguous; strides and views are welcome."""
 
     cdef Py_ssize_t _block_bytes
+    cdef int _transposed_layout
 
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
@@ -380,22 +425,40 @@ cdef class DenseDesign(Design):
         self._view.values = <const void *><size_t>X.ctypes.data
         self._view.stride = X.strides[0 if rows_contiguous else 1] // X.itemsize
         self._block_bytes = C_ORDER_BLOCK_BYTES if rows_contiguous else F_ORDER_BLOCK_BYTES
-        if rows_contiguous:
-            self._kernels = self._pointwise.of_layout[C_ORDER_F64 if double_values else C_ORDER_F32]
-        else:
-            self._kernels = self._pointwise.of_layout[F_ORDER_F64 if double_values else F_ORDER_F32]
+        c_order, f_order = (C_ORDER_F64, F_ORDER_F64) if double_values else (C_ORDER_F32, F_ORDER_F32)
+        self._kernels = self._pointwise.of_layout[c_order if rows_contiguous else f_order]
+        self._transposed_layout = f_order if rows_contiguous else c_order
 
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1], weights not negative. One pass."""
         self._check_gram(weight, center)
-        cdef Py_ssize_t width = self.n_features + 1
+        cdef Py_ssize_t width = _panel_width(self.n_features)
         cdef pass_job job = self._job(1, self.n_samples // (16 * width), width * width)
-        job.block_rows = _rows_of_block(PANEL_BYTES, 8 * width)
-        self._give_scratch(&job, job.block_rows * width)
+        job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
+        self._give_scratch(&job, job.block_rows * width, zeros=True)
         job.weight, job.shift = &weight[0], &center[0]
-        with single_threaded_blas():
-            lower = self._run(&_dense_gram_chunk, &job).reshape(width, width)
-        return np.tril(lower) + np.tril(lower, -1).T
+        sums = self._run(&_dense_gram_chunk, &job).reshape(width, width)
+        return _symmetric(sums[:self.n_features + 1, :self.n_features + 1])
+
+    def sample_gram(self, const double[::1] center, const double[::1] scale):
+        """``Z Z'`` (n, n) with Z = (X - center) * scale. One pass."""
+        self._check_columns(center, scale)
+        cdef Py_ssize_t n = self.n_samples, d = self.n_features, width = _panel_width(n)
+        cdef design_view transposed = self._view
+        transposed.n_samples, transposed.n_features = d, n
+        cdef double[::1] ones = np.ones(d), zeros = np.zeros(n)
+        cdef pass_job job = self._job(1, d // (2 * width), width * width)
+        job.X, job.kernels = &transposed, self._pointwise.of_layout[self._transposed_layout]
+        job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
+        self._give_scratch(&job, job.block_rows * width, zeros=True)
+        job.weight, job.shift, job.target, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
+        return _symmetric(self._run(&_sample_gram_chunk, &job).reshape(width, width)[:n, :n])
+
+    def take(self, rows):
+        """A design of a copy of the rows (m,) of X, in its order."""
+        by_rows = self._transposed_layout in (F_ORDER_F64, F_ORDER_F32)
+        taken = np.take(self.X, rows, axis=0) if by_rows else np.take(self.X.T, rows, axis=1).T
+        return DenseDesign(taken, self.n_threads)
 
     cdef Py_ssize_t _entries(self):
         return self.n_samples * self.n_features
@@ -438,10 +501,24 @@ cdef class CSRDesign(Design):
         m, total = np.asarray(center), sums[-1]
         centered_ones = sums[d * d:-1] - total * m
         gram = np.empty((d + 1, d + 1))
-        gram[:d, :d] = sums[:d * d].reshape(d, d) - np.outer(m, sums[d * d:-1]) - np.outer(centered_ones, m)
+        gram[:d, :d] = _symmetric(sums[:d * d].reshape(d, d))
+        gram[:d, :d] -= np.outer(m, sums[d * d:-1]) + np.outer(centered_ones, m)
         gram[d, :d] = gram[:d, d] = centered_ones
         gram[d, d] = total
         return gram
+
+    def sample_gram(self, const double[::1] center, const double[::1] scale):
+        """``Z Z'`` (n, n) with Z = (X - center) * scale. Two passes over the stored entries."""
+        self._check_columns(center, scale)
+        self.n_passes += 2
+        scaled = self.X.astype(np.float64) @ sp.diags_array(np.asarray(scale))
+        shift = np.asarray(center) * scale
+        of_shift = scaled @ shift
+        return (scaled @ scaled.T).toarray() - of_shift[:, None] - of_shift + shift @ shift
+
+    def take(self, rows):
+        """A design of a copy of the rows (m,) of X."""
+        return CSRDesign(self.X[rows], self.n_threads)
 
     cdef Py_ssize_t _entries(self):
         return self.X.data.shape[0]

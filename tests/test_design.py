@@ -25,6 +25,9 @@ EPS = np.finfo(float).eps
 SUM = 500 * EPS
 # A chain over all samples of the largest chunk has up to 35000, but their roundings do not conspire.
 LONG_SUM = 5000 * EPS
+# Of few enough samples for a matrix (n, n).
+SHORT = [name for name in zoo.NAMES if name not in zoo.LARGE]
+LAYOUTS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": sp.csr_matrix}
 
 
 class Problem:
@@ -76,6 +79,26 @@ def all_passes(design, problem):
         *design.moments(problem.weight),
         design.gram(problem.weight, problem.center),
     ]
+
+
+def centers_and_scales(dense):
+    """What `sample_gram` takes: centers off the means, and scales of either sign, some of them zero."""
+    rng = np.random.default_rng(0)
+    d = dense.shape[1]
+    scale = rng.normal(size=d)
+    scale[3::5] = 0.0
+    return dense.mean(axis=0) + 0.1 * rng.normal(size=d), scale
+
+
+def assert_is_sample_gram(gram, X, dense, sizes, center, scale):
+    """`sizes` as in `Problem`."""
+    Z = (dense - center) * scale
+    # CSR centres sums about zero, so it loses what they lose.
+    terms = np.abs(scale) * (sizes + np.abs(center)) if sp.issparse(X) else np.abs(Z)
+    assert gram.shape == (len(dense), len(dense))
+    assert_within(gram, Z @ Z.T, SUM * terms @ terms.T)
+    if not sp.issparse(X):
+        assert_array_equal(gram, gram.T)
 
 
 def assert_same_bits(first, second):
@@ -132,6 +155,39 @@ class TestTwins:
         error = LONG_SUM * (sizes.T * problem.weight) @ sizes
         assert_within(gram, (centered.T * problem.weight) @ centered, error)
 
+    @pytest.mark.parametrize("order", "CF")
+    def test_gram_of_every_width(self, order):
+        """Every tail of the tiles that sum it, over several panels."""
+        rng = np.random.default_rng(0)
+        for d in range(1, 64):
+            X = zoo.values(rng, 300, d)
+            weight, center = rng.exponential(size=300), X.mean(axis=0)
+            Z = np.column_stack([X - center, np.ones(300)])
+            gram = as_design(np.array(X, order=order)).gram(weight, center)
+            assert_within(gram, (Z.T * weight) @ Z, SUM * (np.abs(Z).T * weight) @ np.abs(Z))
+            assert_array_equal(gram, gram.T)
+
+    @pytest.mark.parametrize("name", SHORT)
+    def test_sample_gram(self, name):
+        item = zoo.item(name)
+        center, scale = centers_and_scales(item.dense)
+        sizes = np.abs(item.dense)
+        if "duplicates" in name:
+            sizes = 4 * sizes  # entries are cut into parts 0.5, 2 and -1.5 of them
+        gram = as_design(item.X).sample_gram(center, scale)
+        assert_is_sample_gram(gram, item.X, item.dense, sizes, center, scale)
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    @pytest.mark.parametrize("order", "CF")
+    def test_sample_gram_of_every_width(self, order, dtype):
+        rng = np.random.default_rng(0)
+        for n in range(1, 64):
+            X = np.array(zoo.values(rng, n, 300), dtype=dtype, order=order)
+            dense = X.astype(float)
+            center, scale = centers_and_scales(dense)
+            gram = as_design(X).sample_gram(center, scale)
+            assert_is_sample_gram(gram, X, dense, np.abs(dense), center, scale)
+
     def test_moments(self, item):
         weight = Problem(item.dense, 1).weight
         share = weight / weight.sum()
@@ -155,6 +211,43 @@ class TestBits:
         serial = all_passes(as_design(item.X, 1), problem)
         for n_threads in (2, 3, 4):
             assert_same_bits(all_passes(as_design(item.X, n_threads), problem), serial)
+
+    @pytest.mark.usefixtures("isa")
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_threads_that_have_enough_to_do(self, dtype, layout):
+        """Each starts for 300 thousand entries, which the zoo's X have not."""
+        X = LAYOUTS[layout](zoo.values(np.random.default_rng(0), 70_001, 13).astype(dtype))
+        dense = X.toarray().astype(float) if layout == "CSR" else X.astype(float)
+        problem = Problem(dense, 1)
+        serial = all_passes(as_design(X, 1), problem)
+        for n_threads in (2, 3):
+            assert_same_bits(all_passes(as_design(X, n_threads), problem), serial)
+
+    @pytest.mark.usefixtures("isa")
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_sample_gram_with_any_number_of_threads(self, dtype, layout):
+        X = LAYOUTS[layout](zoo.values(np.random.default_rng(0), 20, 50_001).astype(dtype))
+        dense = X.toarray().astype(float) if layout == "CSR" else X.astype(float)
+        center, scale = centers_and_scales(dense)
+        serial = as_design(X, 1).sample_gram(center, scale)
+        assert_is_sample_gram(serial, X, dense, np.abs(dense), center, scale)
+        for n_threads in (2, 3):
+            assert_array_equal(as_design(X, n_threads).sample_gram(center, scale), serial)
+
+    @pytest.mark.parametrize("name", SHORT)
+    def test_sample_gram_between_other_passes(self, name):
+        """Passes share their scratch memory."""
+        item = zoo.item(name)
+        problem = Problem(item.dense, 1)
+        center, scale = centers_and_scales(item.dense)
+        design = as_design(item.X)
+        gram = design.sample_gram(center, scale)
+        passes = all_passes(design, problem)
+        assert_array_equal(design.sample_gram(center, scale), gram)
+        assert_same_bits(all_passes(design, problem), passes)
+        assert_same_bits(all_passes(as_design(item.X), problem), passes)
 
     def test_repetition(self, item):
         problem = Problem(item.dense, 3)
@@ -183,6 +276,17 @@ class TestBits:
             for name in ("coef", "intercept", "target", "weight", "center"):
                 setattr(moved, name, _moved(getattr(problem, name), offset // 8 * 8, "C"))
             assert_same_bits(all_passes(as_design(_moved(X, offset, order)), moved), expected)
+
+    @pytest.mark.usefixtures("isa")
+    @pytest.mark.parametrize("order", "CF")
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_sample_gram_of_any_place_in_memory(self, dtype, order):
+        X = zoo.values(np.random.default_rng(0), 21, 203).astype(dtype)
+        arguments = centers_and_scales(X)
+        expected = as_design(np.array(X, order=order)).sample_gram(*arguments)
+        for offset in range(0, 64, X.itemsize):
+            moved = (_moved(values, offset // 8 * 8, "C") for values in arguments)
+            assert_array_equal(as_design(_moved(X, offset, order)).sample_gram(*moved), expected)
 
     def test_instruction_sets_stay_with_their_design(self, isa):
         item = zoo.item("C-f64-1003x13")
@@ -215,6 +319,11 @@ class TestViews:
         product, _ = design.hessian_dot(curvature, problem.coef, problem.intercept)
         errors = problem.logit_errors + SUM * np.abs(problem.logits)
         assert_within(product, problem.logits @ dense, errors @ sizes)
+        center, scale = centers_and_scales(dense)
+        assert_is_sample_gram(design.sample_gram(center, scale), X, dense, sizes, center, scale)
+        rows = np.arange(len(dense))[::-2]
+        logits = design.take(rows).logits(problem.coef, problem.intercept)
+        assert_within(logits, problem.logits[:, rows], problem.logit_errors[:, rows])
 
     @settings(max_examples=100, deadline=None)
     @given(data=st.data())
@@ -255,13 +364,80 @@ class TestViews:
         np.testing.assert_allclose(gram[:d, :d], dense.T @ dense, atol=SUM)  # whole numbers: exact
 
 
+class TestTake:
+    @staticmethod
+    def rows(n):
+        """Some more than once, in no order."""
+        return np.random.default_rng(0).integers(0, n, size=n // 2 + 1)
+
+    @staticmethod
+    def parts(X):
+        return [X] if isinstance(X, np.ndarray) else [X.data, X.indices, X.indptr]
+
+    def test_rows(self, item):
+        design = as_design(item.X, 2)
+        rows = self.rows(len(item.dense))
+        taken = design.take(rows)
+        assert type(taken) is type(design)
+        assert taken.X.dtype == item.X.dtype
+        dense = taken.X.astype(float).toarray() if sp.issparse(item.X) else taken.X
+        assert_array_equal(dense, item.dense[rows])
+        assert (taken.n_samples, taken.n_features) == (len(rows), item.dense.shape[1])
+        assert (taken.n_threads, taken.n_passes, design.n_passes) == (2, 0, 0)
+
+    def test_it_is_a_copy(self, item):
+        design = as_design(item.X)
+        taken = design.take(np.arange(len(item.dense)))
+        for own, other in zip(self.parts(taken.X), self.parts(design.X), strict=True):
+            assert not np.shares_memory(own, other)
+
+    @pytest.mark.parametrize("name", SHORT)
+    def test_passes(self, name):
+        """Those of a design of the same rows in the same layout."""
+        item = zoo.item(name)
+        rows = self.rows(len(item.dense))
+        design = as_design(item.X)
+        X = design.X[rows]
+        if isinstance(X, np.ndarray):
+            by_rows = design.X.strides[1] == X.itemsize or X.shape[1] == 1
+            X = np.array(X, order="C" if by_rows else "F")
+        problem = Problem(item.dense[rows], 2)
+        assert_same_bits(all_passes(design.take(rows), problem), all_passes(as_design(X), problem))
+
+    @pytest.mark.parametrize("dtype", zoo.FLOATS)
+    @pytest.mark.parametrize(
+        ("name", "order"),
+        [
+            ("awkward columns", "C"),
+            ("strided reversed rows", "C"),
+            ("column slice", "C"),
+            ("awkward columns of F", "F"),
+            ("row slice of F", "F"),
+            ("reversed columns of F", "F"),
+            ("transpose", "F"),
+        ],
+    )
+    def test_order_is_kept(self, name, order, dtype):
+        taken = as_design(zoo.item(f"{name} {dtype}").X).take(np.array([5, 1, 1, 8])).X
+        assert taken.flags[f"{order}_CONTIGUOUS"]
+
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_no_such_row(self, layout):
+        design = as_design(LAYOUTS[layout](np.ones((9, 3))))
+        with pytest.raises(IndexError):
+            design.take(np.array([0, 9]))
+
+
 class TestMemory:
     def test_x_is_not_modified(self, item):
         parts = [getattr(item.X, name) for name in ("data", "indices", "indptr") if hasattr(item.X, name)]
         if isinstance(item.X, np.ndarray):
             parts = [item.X]
         before = [part.tobytes() for part in parts]
-        all_passes(as_design(item.X), Problem(item.dense, 1))
+        design = as_design(item.X)
+        all_passes(design, Problem(item.dense, 1))
+        if item.name in SHORT:
+            design.sample_gram(*centers_and_scales(item.dense))
         assert [part.tobytes() for part in parts] == before
         dense = item.X.astype(float).toarray() if sp.issparse(item.X) else item.X
         assert_array_equal(dense, item.dense)
@@ -332,6 +508,13 @@ def test_passes_are_counted():
         assert design.n_passes == count
 
 
+@pytest.mark.parametrize(("layout", "n_passes"), [("C", 1), ("F", 1), ("CSR", 2)])
+def test_passes_of_a_sample_gram_are_counted(layout, n_passes):
+    design = as_design(LAYOUTS[layout](np.ones((9, 3))))
+    design.sample_gram(np.zeros(3), np.ones(3))
+    assert design.n_passes == n_passes
+
+
 class TestErrors:
     n, d = 203, 13
 
@@ -349,6 +532,7 @@ class TestErrors:
             "hessian_dot": {"curvature": np.ones((K, n)), "coef": np.zeros((K, d)), "intercept": np.zeros(K)},
             "moments": {"weight": np.ones(n)},
             "gram": {"weight": np.ones(n), "center": np.zeros(d)},
+            "sample_gram": {"center": np.zeros(d), "scale": np.ones(d)},
         }[method]
         assert changed.keys() <= arguments.keys()
         for name in ("awkward columns f64", "awkward columns of F f32", "CSR int64 f64"):
@@ -379,9 +563,11 @@ class TestErrors:
         self.call("moments", weight=np.ones(size))
         self.call("gram", weight=np.ones(size))
 
-    @pytest.mark.parametrize("size", [1, 12, 14])
-    def test_center(self, size):
+    @pytest.mark.parametrize("size", [0, 1, 12, 14, 203])
+    def test_center_and_scale(self, size):
         self.call("gram", center=np.zeros(size))
+        self.call("sample_gram", center=np.zeros(size))
+        self.call("sample_gram", scale=np.ones(size))
 
     @pytest.mark.parametrize("method", ["logits", "loss_gradient", "hessian_dot"])
     def test_other_memory_than_promised(self, method):
@@ -389,6 +575,8 @@ class TestErrors:
         self.call(method, coef=np.zeros((13, 2)).T)
         self.call(method, intercept=np.zeros(4)[::2])
         self.call("gram", center=np.zeros(26)[::2])
+        self.call("sample_gram", center=np.zeros(26)[::2])
+        self.call("sample_gram", scale=np.ones(13, dtype=np.float32))
 
     @pytest.mark.parametrize("make", [np.zeros, sp.csr_matrix])
     @pytest.mark.parametrize("shape", [(0, 3), (3, 0)])
@@ -410,7 +598,9 @@ class TestErrors:
         problem = Problem(item.dense, 1)
         for name in ("coef", "intercept", "target", "weight", "center"):
             getattr(problem, name).flags.writeable = False
-        all_passes(as_design(item.X), problem)
+        design = as_design(item.X)
+        all_passes(design, problem)
+        design.sample_gram(problem.center, problem.center)
 
 
 class TestMalformedCSR:
@@ -532,6 +722,15 @@ class TestFarFromZero:
         gram = as_design(X).gram(np.ones(len(X)), center)
         expected = (X - center).T @ (X - center)
         np.testing.assert_allclose(gram[:2, :2], expected, rtol=LONG_SUM, atol=LONG_SUM * expected[0, 0])
+
+    @pytest.mark.parametrize("scale", [1.0, 0.3])
+    @pytest.mark.parametrize("order", "CF")
+    def test_dense_sample_gram_loses_no_digits(self, order, scale):
+        X = np.array(self.columns(1e8, 200).T, order=order)
+        center, scales = X.mean(axis=0), np.full(200, scale)
+        gram = as_design(X).sample_gram(center, scales)
+        Z = (X - center) * scales
+        assert_within(gram, Z @ Z.T, SUM * np.abs(Z) @ np.abs(Z).T)
 
     @pytest.mark.parametrize("offset", [1e2, 1e4, 1e6])
     def test_csr_loses_the_digits_of_the_mean_square(self, offset):

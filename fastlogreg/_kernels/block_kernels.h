@@ -10,6 +10,9 @@
 
 #include <stddef.h>
 
+/* Panels and what is summed from them have rows of whole multiples of so many doubles. */
+#define PANEL_ALIGNMENT 8
+
 /* How X lies in memory; the layout fixes which of the fields are used. */
 typedef struct {
     const void *values;     /* dense: X[0, 0]; CSR: the stored values */
@@ -48,12 +51,12 @@ typedef struct {
     void (*add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                         const double *shift, double *row_scratch, double *sums, double *squares);
 
-    /* Dense: panel[i, j] = sqrt(weight_i) (x_ij - shift_j), panel[i, n_features] = sqrt(weight_i); rows n_features + 1
-     * apart. */
+    /* Dense: panel[i, j] = sqrt(weight_i) (x_ij - shift_j), panel[i, n_features] = sqrt(weight_i); rows `width` apart,
+     * what is beyond n_features + 1 stays as it is. */
     void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
-                       const double *shift, double *panel);
+                       const double *shift, ptrdiff_t width, double *panel);
 
-    /* CSR: gram[j, l] += sum_i weight_i x_ij x_il, n_features x n_features, both triangles */
+    /* CSR: gram[j, l] += sum_i weight_i x_ij x_il for j <= l, n_features x n_features */
     void (*add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram);
 } layout_kernels;
 
@@ -69,6 +72,10 @@ typedef struct {
      * weight. weight and each of the outputs may be NULL. Returns sums; the loss's is 0 when want_loss is 0. */
     block_sums (*bce)(ptrdiff_t n, const double *logits, const double *target, const double *weight, int want_loss,
                       double *loss_out, double *residual_out, double *curvature_out);
+
+    /* gram += panel' panel in the upper triangle; both have rows of `width`, a multiple of PANEL_ALIGNMENT. What is
+     * below the diagonal holds no meaning. */
+    void (*add_rank_update)(ptrdiff_t count, ptrdiff_t width, const double *panel, double *gram);
 
     /* values *= factor; returns the sum of the products. */
     double (*multiply)(ptrdiff_t n, const double *factor, double *values);

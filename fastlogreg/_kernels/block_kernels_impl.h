@@ -9,6 +9,8 @@
 
 #include "cross_entropy.h"
 
+#include "rank_update.h"
+
 /* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster
  * even where the registers are wider. Widened floats fill a register with half the bytes. */
 #if LANES == 8
@@ -73,6 +75,7 @@ const block_kernels TABLE = {
             [CSR_F32_I64] = &csr_f32_i64_kernels,
         },
     .bce = bce,
+    .add_rank_update = add_rank_update,
     .multiply = multiply,
     .bce_line = bce_line,
     .sigmoid = sigmoid,

@@ -57,15 +57,20 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
 }
 
 static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram) {
+    const ptrdiff_t d = X->n_features;
     const REAL *values = X->values;
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++) {
         const INDEX begin = starts[first + i], end = starts[first + i + 1];
         for (INDEX at = begin; at < end; at++) {
-            double *row = gram + (ptrdiff_t)columns[at] * X->n_features;
+            const ptrdiff_t j = columns[at];
             const double scaled = weight[i] * (double)values[at];
-            for (INDEX other = begin; other < end; other++)
-                row[columns[other]] += scaled * (double)values[other];
+            gram[j * d + j] += scaled * (double)values[at];
+            for (INDEX other = at + 1; other < end; other++) {
+                const ptrdiff_t l = columns[other];
+                const double product = scaled * (double)values[other];
+                gram[j < l ? j * d + l : l * d + j] += j == l ? 2.0 * product : product;
+            }
         }
     }
 }

@@ -95,14 +95,14 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
 }
 
 static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
-                             const double *shift, double *panel) {
+                             const double *shift, ptrdiff_t width, double *panel) {
     const ptrdiff_t d = X->n_features;
     for (ptrdiff_t i = 0; i < count; i++)
-        panel[i * (d + 1) + d] = sqrt(weight[i]);
+        panel[i * width + d] = sqrt(weight[i]);
     for (ptrdiff_t j = 0; j < d; j++) {
         const REAL *x = (const REAL *)X->values + j * X->stride + first;
         for (ptrdiff_t i = 0; i < count; i++)
-            panel[i * (d + 1) + j] = panel[i * (d + 1) + d] * ((double)x[i] - shift[j]);
+            panel[i * width + j] = panel[i * width + d] * ((double)x[i] - shift[j]);
     }
 }
 

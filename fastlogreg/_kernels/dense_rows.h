@@ -164,11 +164,11 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
 }
 
 static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
-                             const double *shift, double *panel) {
+                             const double *shift, ptrdiff_t width, double *panel) {
     const ptrdiff_t d = X->n_features;
     for (ptrdiff_t i = 0; i < count; i++) {
         const REAL *x = (const REAL *)X->values + (first + i) * X->stride;
-        double *row = panel + i * (d + 1);
+        double *row = panel + i * width;
         const double s = sqrt(weight[i]);
 #pragma omp simd
         for (ptrdiff_t j = 0; j < d; j++)

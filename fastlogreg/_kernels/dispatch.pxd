@@ -1,4 +1,6 @@
 cdef extern from "block_kernels.h" nogil:
+    Py_ssize_t PANEL_ALIGNMENT
+
     ctypedef struct design_view:
         const void *values
         const void *columns
@@ -26,7 +28,7 @@ cdef extern from "block_kernels.h" nogil:
         void (*add_moments)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                             const double *shift, double *row_scratch, double *sums, double *squares) noexcept nogil
         void (*fill_panel)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
-                           const double *shift, double *panel) noexcept nogil
+                           const double *shift, Py_ssize_t width, double *panel) noexcept nogil
         void (*add_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                          double *gram) noexcept nogil
 
@@ -39,6 +41,7 @@ cdef extern from "block_kernels.h" nogil:
         const layout_kernels **of_layout
         block_sums (*bce)(Py_ssize_t n, const double *logits, const double *target, const double *weight,
                           int want_loss, double *loss_out, double *residual_out, double *curvature_out) noexcept nogil
+        void (*add_rank_update)(Py_ssize_t count, Py_ssize_t width, const double *panel, double *gram) noexcept nogil
         double (*multiply)(Py_ssize_t n, const double *factor, double *values) noexcept nogil
         void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
                          const double *weight, double *sums_out) noexcept nogil
