@@ -90,8 +90,10 @@ setup(
     ext_modules=cythonize(
         [
             extension("fastlogreg._kernels.dispatch"),
+            extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
             extension("fastlogreg._pointwise"),
+            extension("fastlogreg.solvers._factored_hessian"),
         ],
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={

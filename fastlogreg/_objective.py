@@ -14,6 +14,8 @@ units and the origins of the columns do not matter (an exact change of variables
 with m_j, var_j the weighted mean and variance of column j (m = 0 and the mean square without an intercept) and h the
 curvature of the loss at w = 0, so that the Hessian at the start has a diagonal of ones. A column that does not vary
 gets the coefficient 0 that the penalty (or the minimum norm) would give it. In z the penalty is ``ridge / 2 . z^2``.
+
+An objective of many samples may have a `pilot`, the objective of a few of them, and then its coordinates.
 """
 
 from dataclasses import dataclass
@@ -21,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastlogreg import _pointwise
+from fastlogreg._coordinates import Coordinates, half_square
 
 
 @dataclass(slots=True)
@@ -57,9 +60,25 @@ class Objective:
     fit_intercept : bool, default=True
     standardize : bool, default=True
         Whether the parameters are the standardised coordinates, or the coefficients and the intercept themselves.
+    coordinates : Coordinates, default=None
+        Those of another objective, to share its parameters.
+
+    Attributes
+    ----------
+    pilot : fastlogreg._pilot.Pilot or None
     """
 
-    def __init__(self, design, target, *, sample_weight=None, l2=0.0, fit_intercept=True, standardize=True):
+    def __init__(
+        self,
+        design,
+        target,
+        *,
+        sample_weight=None,
+        l2=0.0,
+        fit_intercept=True,
+        standardize=True,
+        coordinates=None,
+    ):
         self.design = design
         self.target = np.atleast_2d(target)
         self.sample_weight = sample_weight
@@ -68,27 +87,32 @@ class Objective:
         self.fit_intercept = fit_intercept
         self.n_outputs = self.target.shape[0]
         self.n_parameters = self.n_outputs * (design.n_features + fit_intercept)
-        self._set_coordinates(standardize)
-
-    def _set_coordinates(self, standardize):
-        d = self.design.n_features
         self.mean_target = self._mean_target()
-        self.center = np.zeros(d)
-        self.inverse_scale = np.ones(d)
-        self.inverse_intercept_scale = 1.0
-        self.variance = None
-        if standardize:
-            with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
-                mean, variance = self.design.moments(self.sample_weight)
-                if self.fit_intercept:
-                    self.center = mean
-                else:
-                    variance = variance + mean * mean
-                curvature = self._start_curvature()
-                scale = np.sqrt(curvature * variance + self.l2)
-                self.inverse_scale = np.where(variance > 0, 1.0 / scale, 0.0 * variance)
-            self.variance = variance
-            self.inverse_intercept_scale = 1.0 / np.sqrt(curvature)
+        self.pilot = None
+        if coordinates is None:
+            coordinates = self._standardized() if standardize else self._plain()
+        self._set_coordinates(coordinates)
+
+    def _plain(self):
+        d = self.design.n_features
+        return Coordinates(np.zeros(d), np.ones(d), 1.0, self.fit_intercept)
+
+    def _standardized(self):
+        with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
+            mean, variance = self.design.moments(self.sample_weight)
+            center = mean if self.fit_intercept else np.zeros_like(mean)
+            if not self.fit_intercept:
+                variance = variance + mean * mean
+            curvature = self._start_curvature()
+            scale = np.sqrt(curvature * variance + self.l2)
+            inverse_scale = np.where(variance > 0, 1.0 / scale, 0.0) + 0.0 * variance  # NaN where that is not finite
+        return Coordinates(center, inverse_scale, 1.0 / np.sqrt(curvature), self.fit_intercept)
+
+    def _set_coordinates(self, coordinates):
+        d = self.design.n_features
+        self.coordinates = coordinates
+        self.center, self.inverse_scale = coordinates.center, coordinates.inverse_scale
+        self.inverse_intercept_scale = coordinates.inverse_intercept_scale
         self.ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
         self.ridge[:, :d] = self.l2 * self.inverse_scale**2
         self.ridge = self.ridge.ravel()
@@ -108,8 +132,8 @@ class Objective:
 
     @property
     def finite(self):
-        """Whether the columns' moments are finite: if not, X holds NaN, infinity or squares beyond float64."""
-        return self.variance is None or bool(np.all(np.isfinite(self.variance)) and np.all(np.isfinite(self.center)))
+        """Whether the coordinates are finite: if not, X holds NaN, infinity or squares beyond float64."""
+        return bool(np.all(np.isfinite(self.inverse_scale)) and np.all(np.isfinite(self.center)))
 
     @property
     def n_passes(self):
@@ -124,30 +148,33 @@ class Objective:
             intercept = np.log(p / (1 - p))
         return self.from_coef(np.zeros((self.n_outputs, self.design.n_features)), intercept)
 
+    def value_without_coefficients(self):
+        """The value at `start`, which takes no pass."""
+        p, share = self._start_prob(), self.mean_target
+        return float(-np.sum(share * np.log(p) + (1 - share) * np.log1p(-p))) if self.fit_intercept else np.log(2.0)
+
+    def restandardize(self, parameters):
+        """Take coordinates from all rows, and return the parameters in these. One pass."""
+        coef, intercept = self.to_coef(parameters)
+        self._set_coordinates(self._standardized())
+        with np.errstate(invalid="ignore"):
+            return self.from_coef(coef, intercept)
+
     def from_coef(self, coef, intercept):
         """Parameters of the coefficients (K, d) and intercepts (K,)."""
-        safe_scale = np.divide(1.0, self.inverse_scale, out=np.zeros_like(self.center), where=self.inverse_scale > 0)
-        parameters = coef * safe_scale
-        if self.fit_intercept:
-            kept = np.where(self.inverse_scale > 0, coef, 0.0)
-            shifted = (intercept + kept @ self.center) / self.inverse_intercept_scale
-            parameters = np.column_stack([parameters, shifted])
-        return parameters.ravel()
+        return self.coordinates.from_coef(coef, intercept)
 
     def to_coef(self, parameters):
         """Coefficients (K, d) and intercepts (K,) of the parameters: ``from_coef`` undone, and linear."""
-        z = parameters.reshape(self.n_outputs, -1)
-        coef = z[:, : self.design.n_features] * self.inverse_scale
-        if not self.fit_intercept:
-            return coef, np.zeros(self.n_outputs)
-        return coef, z[:, -1] * self.inverse_intercept_scale - coef @ self.center
+        return self.coordinates.to_coef(parameters)
 
-    def _pull_back(self, coef_gradient, intercept_gradient):
-        """A gradient in (coef, intercept), summed over samples, as one of the mean in the parameters."""
-        gradient = self.inverse_scale * (coef_gradient - np.outer(intercept_gradient, self.center))
-        if self.fit_intercept:
-            gradient = np.column_stack([gradient, self.inverse_intercept_scale * intercept_gradient])
-        return gradient.ravel() / self.total_weight
+    def _gradient(self, coef_gradient, intercept_gradient, parameters):
+        """A gradient in (coef, intercept), summed over samples, as one of the mean in the parameters, plus the
+        penalty's at `parameters`.
+        """
+        return self.coordinates.gradient(
+            coef_gradient, intercept_gradient, 1.0 / self.total_weight, self.ridge, parameters
+        )
 
     def evaluate(self, parameters, recycle=None):
         """The `Point` at the parameters. One pass.
@@ -155,16 +182,12 @@ class Objective:
         `recycle` is a Point no longer needed, whose memory for logits is used again.
         """
         logits = np.empty(self.target.shape) if recycle is None else recycle.logits
-        with np.errstate(over="ignore", invalid="ignore"):
-            coef, intercept = self.to_coef(parameters)
+        coef, intercept = self.to_coef(parameters)
         loss, coef_gradient, intercept_gradient = self.design.loss_gradient(
             coef, intercept, self.target, self.sample_weight, logits
         )
-        with np.errstate(over="ignore", invalid="ignore"):  # a step too long has a value that is not finite
-            weighted = self.ridge * parameters
-            value = float(loss.sum()) / self.total_weight + 0.5 * float(weighted @ parameters)
-            gradient = self._pull_back(coef_gradient, intercept_gradient) + weighted
-        return Point(parameters, value, gradient, logits)
+        value = float(loss.sum()) / self.total_weight + half_square(self.ridge, parameters)
+        return Point(parameters, value, self._gradient(coef_gradient, intercept_gradient, parameters), logits)
 
     def on_line(self, start, end, t):
         """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""
@@ -204,10 +227,7 @@ class Objective:
 
     def _gram(self, weight):
         """Mean of ``weight_i z_i z_i'`` over samples in the coordinates of one output. One pass."""
-        gram = self.design.gram(weight, self.center)
-        scale = np.append(self.inverse_scale, self.inverse_intercept_scale)
-        gram *= np.outer(scale, scale) / self.total_weight
-        return gram if self.fit_intercept else gram[:-1, :-1]
+        return self.coordinates.gram(self.design.gram(weight, self.center), 1.0 / self.total_weight)
 
     def proves_separable(self, point):
         """Whether a value this low shows that a hyperplane separates the classes, and no penalty bounds it.
@@ -240,8 +260,8 @@ class Hessian:
     def dot(self, direction):
         """``H direction``. One pass."""
         coef, intercept = self.objective.to_coef(direction)
-        product = self.objective._pull_back(*self.objective.design.hessian_dot(self.curvature, coef, intercept))
-        return product + self.objective.ridge * direction
+        product = self.objective.design.hessian_dot(self.curvature, coef, intercept)
+        return self.objective._gradient(*product, direction)
 
     def diagonal(self):
         """The diagonal. One pass an output."""
@@ -263,5 +283,5 @@ class Hessian:
         if self.objective.n_outputs != 1:
             raise ValueError("the Hessian's matrix is for one output")
         matrix = self.objective._gram(self.curvature[0])
-        matrix[np.diag_indices_from(matrix)] += self.objective.ridge
+        matrix.flat[:: len(matrix) + 1] += self.objective.ridge
         return matrix

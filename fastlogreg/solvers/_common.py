@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
-import scipy.linalg
 
 from fastlogreg._objective import Point
+from fastlogreg.solvers._factored_hessian import FactoredHessian, dual_sums
 
 # Above so many parameters a Hessian costs more to form and factor than the products it would save, and from so few on
 # it is cheaper also where there are fewer samples than parameters.
@@ -41,20 +41,23 @@ class Solution:
         Bound on ``value - minimum`` in nats, infinity where nothing is known: see `newton_step`.
     n_iter : int
     stop : Stop
+    proven : bool
+        Whether the gap is a bound, or an estimate.
     """
 
     point: Point
     gap: float
     n_iter: int
     stop: Stop
+    proven: bool = True
 
 
 def gap_target(point, tol):
-    """The gap, in nats, at which `tol` is met: ``tol^2 / 2`` of the value, or the value's rounding if that is more.
+    """The gap, in nats, at which `tol` is met: ``tol^2 / 10`` of the value, or the value's rounding if that is more.
 
-    In terms of the Newton decrement, whose half square estimates the gap: decrement <= tol * sqrt(value).
+    The default tolerance of 1e-4 asks for a relative gap of 1e-9.
     """
-    return max(0.5 * tol * tol, VALUE_NOISE) * point.value
+    return max(0.1 * tol * tol, VALUE_NOISE) * point.value
 
 
 def minimize_on_line(objective, start, end):
@@ -83,10 +86,11 @@ def minimize_on_line(objective, start, end):
 def _line_minimizer(objective, start, end, slope):
     """A t > 0 with a slope of at most a tenth of the start's and no higher value, or the longest step known to descend.
 
-    Newton's steps, kept between the ends of a bracket; without one to go by, t grows by four or shrinks by ten, since a
-    direction from a flat Hessian can be too long by many orders.
+    Newton's steps, kept between the ends of a bracket; without one to go by, t grows by four or shrinks by ten. A
+    direction from a flat Hessian can be too long by many orders, so the first t moves no logit by more than a thousand.
     """
-    low, high, t = 0.0, np.inf, 1.0
+    low, high = 0.0, np.inf
+    t = min(1.0, 1000.0 / max(objective.largest_logit_change(start, end), 1.0))
     for _ in range(60):
         value, at_slope, curvature = objective.on_line(start, end, t)
         if abs(at_slope) <= 0.1 * abs(slope) and value <= start.value + VALUE_NOISE * abs(start.value):
@@ -106,22 +110,48 @@ def _line_minimizer(objective, start, end, slope):
 
 
 @dataclass(slots=True)
+class Direction:
+    """A solution v of the Newton equations at a point, from the Hessian there or at an earlier point.
+
+    Attributes
+    ----------
+    vector : ndarray of shape (n_parameters,)
+    residual : ndarray of shape (n_parameters,)
+        ``gradient + H v``: zero up to rounding where H is factored.
+    moved : float
+        The largest change of a logit since the point of H.
+    """
+
+    vector: np.ndarray
+    residual: np.ndarray
+    moved: float
+
+    @classmethod
+    def of(cls, objective, point, hessian):
+        """With a `FactoredHessian`."""
+        vector, residual = hessian.solve(point.gradient)
+        moved = 0.0 if hessian.point is point else objective.largest_logit_change(hessian.point, point)
+        return cls(vector, residual, moved)
+
+
+@dataclass(slots=True)
 class NewtonStep:
-    """A Newton step, and the bound it proves on the gap of the point it starts from."""
+    """A Newton step, and the bound on the gap of the point it starts from; `proven` if it is not an estimate."""
 
     end: Point
     gap: float
+    proven: bool
 
 
-def newton_step(objective, point, target, factored=None, accuracy=0.01):
+def newton_step(objective, point, target, direction=None, accuracy=0.01):
     """The Newton step from `point`, and a bound on ``point.value - minimum`` in nats; `target` is the bound wanted.
 
-    `factored` is a `FactoredHessian` of this or an earlier point; None solves with the Hessian of this one, by
-    conjugate gradients of that `accuracy` where its matrix would be dear.
+    Without a `direction` the Newton equations are solved here: with the matrix where it is cheap, elsewhere by
+    conjugate gradients of that `accuracy`.
 
     The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
     a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
-    the step and m the largest since H's point, where ``c = S e^m`` must not exceed 1,
+    the step and m the largest since H's point, with ``c = S e^m`` at most 1 (v is shortened to that),
 
         gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
 
@@ -133,22 +163,26 @@ def newton_step(objective, point, target, factored=None, accuracy=0.01):
     bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement, or
     infinite where the residual is not small.
     """
-    moved = 1.0
-    if factored is not None:
-        direction, residual = factored.solve(point.gradient)
-        moved = np.exp(min(objective.largest_logit_change(factored.point, point), 700.0))
-    elif has_cheap_matrix(objective):
-        direction, residual = FactoredHessian(objective, point).solve(point.gradient)
-    else:
-        direction, residual = _conjugate_gradients(objective, point, target, accuracy)
-    end = objective.evaluate(point.parameters + direction)
-    change = moved * objective.largest_logit_change(point, end)
-    rounding = _gradient_rounding(point)
-    if not (change <= 1.0 and _explains(residual, point.gradient, objective.ridge, rounding)):
-        return NewtonStep(end, np.inf)
-    loss_curvature = float(direction @ (residual - point.gradient - objective.ridge * direction))
-    gap = 0.5 * (1.0 + change) * moved * max(loss_curvature, 0.0)
-    return NewtonStep(end, float(gap) + _penalty_gap(residual, direction, objective.ridge, rounding))
+    if direction is None:
+        if has_cheap_matrix(objective):
+            direction = Direction.of(objective, point, FactoredHessian.of(objective, point))
+        else:
+            vector, residual = _conjugate_gradients(objective, point, target, accuracy)
+            direction = Direction(vector, residual, 0.0)
+    end = objective.evaluate(point.parameters + direction.vector)
+    growth = np.exp(min(direction.moved, 700.0))
+    change = growth * objective.largest_logit_change(point, end)
+    vector, residual = direction.vector, direction.residual
+    if change > 1.0:  # a shorter direction has feasible dual variables
+        vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
+        change = 1.0
+    explained, strictly, loss_curvature, penalty_gap = dual_sums(
+        vector, residual, point.gradient, objective.ridge, _gradient_rounding(point)
+    )
+    if not explained:
+        return NewtonStep(end, np.inf, True)
+    gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap
+    return NewtonStep(end, float(gap), strictly)
 
 
 def proven_end(objective, point, tol, n_iter, on_iteration):
@@ -158,77 +192,20 @@ def proven_end(objective, point, tol, n_iter, on_iteration):
         return None
     end = step.end if step.end.value <= point.value else point
     on_iteration(n_iter, end)
-    return Solution(end, step.gap, n_iter, Stop.CONVERGED)
+    return Solution(end, step.gap, n_iter, Stop.CONVERGED, step.proven)
 
 
 def early_end(objective, point, tol, n_iter, stop):
     """`point` as the solution, with the gap that a Newton step proves; it may turn out to be small enough."""
     target = gap_target(point, tol)
-    gap = newton_step(objective, point, target).gap
-    return Solution(point, gap, n_iter, Stop.CONVERGED if gap <= target else stop)
+    step = newton_step(objective, point, target)
+    return Solution(point, step.gap, n_iter, Stop.CONVERGED if step.gap <= target else stop, step.proven)
 
 
 def has_cheap_matrix(objective):
     """Whether the Hessian is better factored than multiplied with."""
     largest = min(MAX_MATRIX_PARAMETERS, max(FEW_PARAMETERS, objective.design.n_samples))
     return objective.n_outputs == 1 and objective.n_parameters <= largest
-
-
-class FactoredHessian:
-    """The Hessian at a point, solved with by Cholesky, or where it is singular in the span of its eigenvectors.
-
-    Along a parameter without any curvature, the solution is the negative gradient.
-    """
-
-    def __init__(self, objective, point):
-        self.point = point
-        self._matrix = objective.hessian(point).matrix()
-        solved = self._matrix.copy()
-        flat = np.flatnonzero(np.diagonal(solved) == 0)
-        solved[flat, flat] = 1.0
-        self._factor = self._eigen = None
-        try:
-            factor = scipy.linalg.cho_factor(solved, lower=True, check_finite=False)
-            # The factor's diagonal against the matrix's: what the columns before leave over of a column.
-            if np.min(np.diagonal(factor[0]) ** 2 / np.diagonal(solved)) > 1e-11:
-                self._factor = factor
-        except scipy.linalg.LinAlgError:
-            pass
-        if self._factor is None:
-            eigenvalues, vectors = scipy.linalg.eigh(solved, check_finite=False)
-            kept = eigenvalues > 1e-13 * eigenvalues[-1]
-            self._eigen = eigenvalues[kept], vectors[:, kept]
-
-    def solve(self, gradient):
-        """The direction ``-H^-1 gradient`` and the residual ``gradient + H direction``."""
-        direction = -self._solve(gradient)
-        direction -= self._solve(gradient + self._matrix @ direction)  # once refined
-        return direction, gradient + self._matrix @ direction
-
-    def _solve(self, right_side):
-        if self._factor is None:
-            eigenvalues, vectors = self._eigen
-            return vectors @ ((vectors.T @ right_side) / eigenvalues)
-        return scipy.linalg.cho_solve(self._factor, right_side, check_finite=False)
-
-
-def _explains(residual, gradient, ridge, rounding):
-    """Whether a direction's residual leaves the dual point feasible in the unpenalised parameters.
-
-    With a penalty only rounding is allowed. Without one a tenth of the gradient is: then the bound is an estimate.
-    """
-    free = ridge == 0
-    allowed = 1e-8 if np.any(ridge > 0) else 0.1
-    largest = np.max(np.abs(residual[free]), initial=0.0)
-    return largest <= max(allowed * np.max(np.abs(gradient)), rounding)
-
-
-def _penalty_gap(residual, direction, ridge, rounding):
-    """The second sum of `newton_step`'s bound; residuals within `rounding` are none."""
-    penalised = ridge > 0
-    residual = np.where(np.abs(residual) <= rounding, 0.0, residual)[penalised]
-    mismatch = residual - (ridge * direction)[penalised]
-    return 0.5 * float(np.sum(mismatch**2 / ridge[penalised]))
 
 
 def _gradient_rounding(point):
@@ -273,8 +250,8 @@ def _conjugate_gradients(objective, point, target, accuracy):
             if iteration * gain <= accuracy * gained:
                 break
         elif penalised:
-            loss_curvature = float(direction @ (residual - gradient - ridge * direction))
-            proven = 0.5 * loss_curvature + _penalty_gap(residual, direction, ridge, _gradient_rounding(point))
+            *_, loss_curvature, penalty_gap = dual_sums(direction, residual, gradient, ridge, _gradient_rounding(point))
+            proven = 0.5 * loss_curvature + penalty_gap
             if proven <= max(0.9 * target, 1.1 * gained):
                 break
         elif iteration * gain <= 1e-3 * gained:

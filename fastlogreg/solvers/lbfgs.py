@@ -3,54 +3,18 @@
 The objective's standardised coordinates are the diagonal preconditioner. Where a unit step is not good, the step length
 is found from stored logits and costs one more pass, whatever the number of trials.
 
-Source: Nocedal and Wright, Numerical Optimization, algorithms 7.4 and 7.5. The end is proven by a Newton step.
+Source: Nocedal and Wright, Numerical Optimization, algorithm 7.5. The end is proven by a Newton step.
 """
 
-from collections import deque
-
-import numpy as np
-
 from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, minimize_on_line, proven_end
-
-# Pairs remembered. More spare passes over X on badly conditioned data and cost 4 * MEMORY * d operations an iteration.
-MEMORY = 30
-
-
-class _InverseHessian:
-    """The quasi-Newton model: differences of parameters and of gradients, newest last."""
-
-    def __init__(self):
-        self.pairs = deque(maxlen=MEMORY)
-
-    def update(self, start, end):
-        step = end.parameters - start.parameters
-        change = end.gradient - start.gradient
-        product = float(step @ change)
-        # Curvature lost to rounding would spoil the model.
-        if product > 1e-14 * np.linalg.norm(step) * np.linalg.norm(change):
-            self.pairs.append((step, change, product))
-
-    def dot(self, gradient):
-        """The two-loop recursion; the identity, scaled to the newest pair, where nothing is known."""
-        result = gradient.copy()
-        shares = []
-        for step, change, product in reversed(self.pairs):
-            share = float(step @ result) / product
-            result -= share * change
-            shares.append(share)
-        if self.pairs:
-            _, change, product = self.pairs[-1]
-            result *= product / float(change @ change)
-        for (step, change, product), share in zip(self.pairs, reversed(shares), strict=True):
-            result += (share - float(change @ result) / product) * step
-        return result
+from fastlogreg.solvers._quasi_newton import InverseHessian
 
 
 def lbfgs(objective, start, *, tol, max_iter, on_iteration):
     """Minimise by L-BFGS: see the package for the signature that solvers share."""
     point, spare = objective.evaluate(start), None
     on_iteration(0, point)
-    model = _InverseHessian()
+    model = InverseHessian()
     ambition = 1.0
     for n_iter in range(1, max_iter + 1):
         direction = -model.dot(point.gradient)

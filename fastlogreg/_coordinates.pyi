@@ -1,0 +1,23 @@
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Float64: TypeAlias = NDArray[np.float64]
+
+class Coordinates:
+    center: _Float64
+    inverse_scale: _Float64
+    inverse_intercept_scale: float
+    fit_intercept: bool
+    def __init__(
+        self, center: _Float64, inverse_scale: _Float64, inverse_intercept_scale: float, fit_intercept: bool
+    ) -> None: ...
+    def to_coef(self, parameters: _Float64) -> tuple[_Float64, _Float64]: ...
+    def from_coef(self, coef: _Float64, intercept: _Float64) -> _Float64: ...
+    def gradient(
+        self, of_coef: _Float64, of_intercept: _Float64, factor: float, ridge: _Float64, parameters: _Float64
+    ) -> _Float64: ...
+    def gram(self, centered: _Float64, factor: float) -> _Float64: ...
+
+def half_square(ridge: _Float64, parameters: _Float64) -> float: ...

@@ -1,0 +1,53 @@
+"""The quasi-Newton model of L-BFGS: secant pairs on top of what is known of the Hessian beforehand.
+
+Source: Nocedal and Wright, Numerical Optimization, algorithm 7.4.
+"""
+
+from collections import deque
+
+import numpy as np
+
+# Pairs remembered. More spare passes over X on badly conditioned data and cost 4 * MEMORY * d operations an iteration.
+MEMORY = 30
+
+
+class InverseHessian:
+    """Differences of parameters and of gradients, newest last, that correct an inverse Hessian known beforehand.
+
+    Parameters
+    ----------
+    base : callable, default=None
+        Gradient in, ``H^-1 gradient`` out. None stands for the identity, scaled to the newest pair.
+    """
+
+    def __init__(self, base=None):
+        self._base = base or self._scaled
+        self._pairs = deque(maxlen=MEMORY)
+
+    def update(self, start, end):
+        """Remember the step between two points."""
+        step = end.parameters - start.parameters
+        change = end.gradient - start.gradient
+        product = float(step @ change)
+        # Curvature lost to rounding would spoil the model.
+        if product > 1e-14 * np.linalg.norm(step) * np.linalg.norm(change):
+            self._pairs.append((step, change, product))
+
+    def dot(self, gradient):
+        """The two-loop recursion."""
+        result = gradient.copy()
+        shares = []
+        for step, change, product in reversed(self._pairs):
+            share = float(step @ result) / product
+            result -= share * change
+            shares.append(share)
+        result = self._base(result)
+        for (step, change, product), share in zip(self._pairs, reversed(shares), strict=True):
+            result += (share - float(change @ result) / product) * step
+        return result
+
+    def _scaled(self, gradient):
+        if not self._pairs:
+            return gradient
+        _, change, product = self._pairs[-1]
+        return gradient * (product / float(change @ change))
