@@ -13,13 +13,14 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import assert_all_finite
-from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from fastlogreg import _pointwise
 from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
+from fastlogreg._pilot import objective_with_pilot
 from fastlogreg._targets import check_both_classes_weigh, check_probabilities, combined_weight, encode_labels
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
 from fastlogreg.solvers import SOLVERS, Stop, early_end, gap_target
@@ -54,6 +55,20 @@ def _unchanged_by_failure(fit):
     return guarded
 
 
+def _is_plain(X):
+    """Whether X is what scikit-learn's validation would return for it, but for its number of columns."""
+    return type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and (X.dtype == np.float64 or X.dtype == np.float32)
+
+
+@functools.lru_cache(maxsize=256)
+def _check_parameters(estimator_class, values):
+    """scikit-learn's errors for the parameters, given as names, types and values."""
+    parameters = {name: value for name, _, value in values}
+    validate_parameter_constraints(
+        estimator_class._parameter_constraints, parameters, caller_name=estimator_class.__name__
+    )
+
+
 class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes: scikit-learn's objective and API, proven optimal.
 
@@ -73,9 +88,8 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     dual : bool, default=False
         Accepted and without effect: the optimum is the same.
     tol : float, default=1e-4
-        The fit ends when it has proven that the objective is within ``tol^2 / 2`` of its minimum, relatively: 5e-9 by
-        default. It is a tolerance on the Newton decrement, whose half square estimates the gap:
-        ``decrement <= tol * sqrt(objective)``, the objective in nats per sample.
+        The fit ends when the objective is within ``tol^2 / 10`` of its minimum, relatively: 1e-9 by default. That is
+        proven, or estimated to be less than a third of it: see `gap_proven_`.
     fit_intercept : bool, default=True
     intercept_scaling : float, default=1
         Accepted and without effect: the intercept is free.
@@ -110,15 +124,19 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are all strings.
     gap_ : float
-        Bound on ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype.
-        With a penalty it is proven (a duality gap); without one it is an estimate from the Newton decrement where
-        conjugate gradients had to solve for it: beyond 1500 parameters, or beyond 300 with fewer samples than that.
-        Infinite where nothing is known, and for separable classes without a penalty, whose minimum is 0.
+        ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype: a proven
+        bound (a duality gap), or an estimate from the Newton decrement, as `gap_proven_` says. Infinite where nothing
+        is known, and for separable classes without a penalty, whose minimum is 0.
+    gap_proven_ : bool
+        Whether `gap_` is a bound. It is an estimate where there are so many samples that the Hessian of a part of them
+        was good enough, and without a penalty where classes are all but separable or conjugate gradients had to solve:
+        beyond 1500 parameters, or beyond 300 with fewer samples than that.
     n_passes_ : int
         Readings of X.
     loss_curve_ : ndarray of shape (n_iter_ + 1,)
         The mean objective, ``sum_i s_i L_i / sum_i s_i + |w|^2 / (2 C sum_i s_i)``, in nats per sample, at the start
-        and after each iteration.
+        and after each iteration. Where a part of the samples or the span of few rows gives the start, it is close to
+        the minimum already.
     solver_ : str
         The solver used.
 
@@ -225,7 +243,57 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         if self.soft_targets and self.class_weight is not None:
             raise ValueError("class_weight is for labels: with soft_targets=True, weigh the samples")
         n_threads = effective_n_threads(self.n_jobs)
-        X, y = validate_data(
+        X, y = self._validated(X, y)
+        classes, target = (np.array([0, 1]), check_probabilities(y)) if self.soft_targets else encode_labels(y)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = combined_weight(sample_weight, self.class_weight, target, classes)
+        if weight is not None and not self.soft_targets:
+            check_both_classes_weigh(weight, target, classes)
+        with single_threaded_blas():  # threads of two pools would fight for the cores
+            with_pilot = self._solver_name() == "newton" and self.max_iter > 0
+            objective = (objective_with_pilot if with_pilot else Objective)(
+                as_design(X, n_threads),
+                target,
+                sample_weight=weight,
+                l2=self._l2(len(target) if weight is None else weight.sum()),
+                fit_intercept=self.fit_intercept,
+            )
+            self._check_objective(objective, X)
+            callbacks = begin_callbacks(self, X, y, sample_weight)
+            solution, loss_curve = self._solve(objective, classes, callbacks)
+            self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
+        self._report(objective, solution)
+        self.classes_ = classes
+        coef, intercept = objective.to_coef(solution.point.parameters)
+        self.coef_ = coef.astype(X.dtype)
+        self.intercept_ = intercept.astype(X.dtype)
+        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+        self.gap_ = _relative_gap(solution)
+        self.gap_proven_ = solution.proven
+        self.n_passes_ = objective.n_passes
+        self.loss_curve_ = np.array(loss_curve)
+        self.solver_ = self._solver_name()
+        callbacks.end(self)
+        return self
+
+    def _validate_params(self):
+        """scikit-learn's check of the parameters, once for each combination of them."""
+        values = tuple((name, type(value := getattr(self, name)), value) for name in self._parameter_constraints)
+        try:
+            hash(values)
+        except TypeError:
+            super()._validate_params()
+            return
+        _check_parameters(type(self), values)
+
+    def _validated(self, X, y):
+        """X and y as scikit-learn's validation returns them; plain arrays are what they are, and spared its time."""
+        if _is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]:
+            self.n_features_in_ = X.shape[1]
+            vars(self).pop("feature_names_in_", None)
+            return X, y
+        return validate_data(
             self,
             X,
             y,
@@ -234,37 +302,6 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
             ensure_all_finite=False,
             y_numeric=self.soft_targets,
         )
-        classes, target = (np.array([0, 1]), check_probabilities(y)) if self.soft_targets else encode_labels(y)
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = combined_weight(sample_weight, self.class_weight, target, classes)
-        if weight is not None and not self.soft_targets:
-            check_both_classes_weigh(weight, target, classes)
-        with single_threaded_blas():  # threads of two pools would fight for the cores
-            objective = Objective(
-                as_design(X, n_threads),
-                target,
-                sample_weight=weight,
-                l2=self._l2(len(target) if weight is None else weight.sum()),
-                fit_intercept=self.fit_intercept,
-            )
-            if not objective.finite:
-                self._check_finite(X)
-                raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
-            callbacks = begin_callbacks(self, X, y, sample_weight)
-            solution, loss_curve = self._solve(objective, classes, callbacks)
-        self._report(objective, solution)
-        self.classes_ = classes
-        coef, intercept = objective.to_coef(solution.point.parameters)
-        self.coef_ = coef.astype(X.dtype)
-        self.intercept_ = intercept.astype(X.dtype)
-        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
-        self.gap_ = _relative_gap(solution)
-        self.n_passes_ = objective.n_passes
-        self.loss_curve_ = np.array(loss_curve)
-        self.solver_ = self._solver_name()
-        callbacks.end(self)
-        return self
 
     def _check_penalty(self):
         if self.penalty is None:
@@ -280,6 +317,11 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
 
     def _solver_name(self):
         return self.solver if self.solver in SOLVERS else AUTO_SOLVER
+
+    def _check_objective(self, objective, X):
+        if not objective.finite:
+            self._check_finite(X)
+            raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
 
     def _check_finite(self, X):
         """scikit-learn's error if X holds NaN or infinity; called once a sum over X turned out not to be finite."""
@@ -332,11 +374,12 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better "
                 "determined, lower C.",
             }[solution.stop]
+            asked = gap_target(solution.point, self.tol) / solution.point.value
             warnings.warn(
                 f"{type(self).__name__} did not converge ({solution.stop.value}): after {solution.n_iter} iterations "
-                f"the objective is proven to be within {_relative_gap(solution):.1e} of its minimum, relatively; "
-                f"tol={self.tol:g} asks for {gap_target(solution.point, self.tol) / solution.point.value:.1e}. "
-                + advice,
+                f"the objective is {'proven' if solution.proven else 'estimated'} to be within "
+                f"{_relative_gap(solution):.1e} of its minimum, relatively; tol={self.tol:g} asks for "
+                f"{asked:.1e}. {advice}",
                 ConvergenceWarning,
                 stacklevel=5,
             )
@@ -346,16 +389,19 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         return np.ascontiguousarray(coef, dtype=np.float64)
 
     def _logits(self, X):
-        """Logits (n,), float64, of validated X, and X's dtype."""
-        check_is_fitted(self)
-        X = validate_data(
-            self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
-        )
-        design = as_design(X, effective_n_threads(self.n_jobs))
-        logits = design.logits(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))[0]
+        """Logits (n,), float64, of validated X, X's dtype and the number of threads."""
+        fitted = vars(self)
+        as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
+        if not (as_in_fit and _is_plain(X) and X.shape[1] == self.n_features_in_):
+            check_is_fitted(self)
+            X = validate_data(
+                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
+            )
+        n_threads = effective_n_threads(self.n_jobs)
+        logits = as_design(X, n_threads).logits(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))[0]
         if not np.isfinite(logits).all():
             self._check_finite(X)
-        return logits, X.dtype
+        return logits, X.dtype, n_threads
 
     def decision_function(self, X):
         """Logits of the samples: positive for ``classes_[1]``.
@@ -368,7 +414,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         -------
         logits : ndarray of shape (n_samples,)
         """
-        logits, dtype = self._logits(X)
+        logits, dtype, _ = self._logits(X)
         return logits.astype(dtype, copy=False)
 
     def predict(self, X):
@@ -382,7 +428,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         -------
         classes : ndarray of shape (n_samples,)
         """
-        logits, _ = self._logits(X)
+        logits, _, _ = self._logits(X)
         return self.classes_[(logits > 0).astype(np.intp)]
 
     def predict_proba(self, X):
@@ -397,9 +443,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         probabilities : ndarray of shape (n_samples, 2)
             In the order of `classes_`. Both columns are accurate, however small.
         """
-        logits, dtype = self._logits(X)
+        logits, dtype, n_threads = self._logits(X)
         columns = np.empty((2, len(logits)))
-        _pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=self._n_threads())
+        _pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=n_threads)
         return columns.T.astype(dtype, copy=False)
 
     def predict_log_proba(self, X):
@@ -414,16 +460,13 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         log_probabilities : ndarray of shape (n_samples, 2)
             In the order of `classes_`.
         """
-        logits, dtype = self._logits(X)
+        logits, dtype, n_threads = self._logits(X)
         columns = np.empty((2, len(logits)))
         for target, column in enumerate(columns):
             # log sigma(u) is minus the cross-entropy of u against 1, log sigma(-u) minus that against 0
             targets = np.full(len(logits), float(target))
-            _pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=self._n_threads())
+            _pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=n_threads)
         return np.negative(columns, out=columns).T.astype(dtype, copy=False)
-
-    def _n_threads(self):
-        return effective_n_threads(self.n_jobs)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

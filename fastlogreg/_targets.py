@@ -13,10 +13,11 @@ def encode_labels(y):
     ValueError
         With scikit-learn's words, unless y holds exactly two classes.
     """
-    classes = _two_numbers(y)
-    if classes is None:
-        check_classification_targets(y)
-        classes = np.unique(y)
+    found = _two_whole_numbers(y)
+    if found is not None:
+        return found
+    check_classification_targets(y)
+    classes = np.unique(y)
     if len(classes) > 2:
         raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
     if len(classes) < 2:
@@ -27,14 +28,29 @@ def encode_labels(y):
     return classes, (y == classes[1]).astype(np.float64)
 
 
-def _two_numbers(y):
-    """The two values of y if it holds whole numbers and exactly two of them, else None; without sorting y."""
+def _two_whole_numbers(y):
+    """`encode_labels` for exactly two whole numbers, without sorting y; None for other labels."""
     if y.dtype.kind not in "biuf":
         return None
-    low, high = y.min(), y.max()
-    if not (low < high and low == np.floor(low) and high == np.floor(high)):
+    other = y[_first_other(y)]
+    classes = np.sort(np.array([y[0], other]))
+    if not np.all(classes == np.floor(classes)):
         return None
-    return np.array([low, high]) if np.all((y == low) | (y == high)) else None
+    is_second = y == classes[1]
+    if np.count_nonzero(is_second) + np.count_nonzero(y == classes[0]) != len(y):
+        return None  # also where y holds one value, which is counted twice
+    return classes, is_second.astype(np.float64)
+
+
+def _first_other(y):
+    """The first index at which y is not y[0], or 0 where there is none."""
+    length = 64
+    while length < len(y):  # mostly it is near
+        index = np.argmax(y[:length] != y[0])
+        if index:
+            return index
+        length *= 16
+    return np.argmax(y != y[0])
 
 
 def check_probabilities(y):

@@ -128,7 +128,7 @@ class TestParity:
 
     def test_breast_cancer_raw(self):
         X, y = load_breast_cancer(return_X_y=True)
-        ours, theirs = LogisticRegression().fit(X, y), sklearn_optimum(X, y)
+        ours, theirs = LogisticRegression(tol=1e-6).fit(X, y), sklearn_optimum(X, y)
         assert_same_model(ours, theirs)
         np.testing.assert_allclose(ours.predict_proba(X), theirs.predict_proba(X), atol=1e-7)
         assert ours.score(X, y) == theirs.score(X, y)
@@ -357,6 +357,16 @@ class TestConvergence:
         model.fit(X, np.where(y, "b", "a"))  # other classes: a new start
         assert model.n_iter_[0] == cold
 
+    @pytest.mark.parametrize("intercept", [50.0, 200.0, 300.0, 700.0, 1000.0, -300.0])
+    def test_warm_start_where_the_hessian_vanishes(self, intercept):
+        """All logits are so large that their curvatures are 1e-22 to 0."""
+        X, y = make_data()
+        model = LogisticRegression(warm_start=True).fit(X, y)
+        coef = model.coef_
+        model.coef_, model.intercept_ = np.zeros_like(coef), np.array([intercept])
+        model.fit(X, y)
+        np.testing.assert_allclose(model.coef_, coef, rtol=0, atol=1e-4)
+
 
 def _exact(X, y):
     model = LogisticRegression(tol=0).fit(X, y)
@@ -480,6 +490,221 @@ class TestErrors:
                 model.fit(*args)
             assert vars(model).keys() == before.keys()
             assert all(vars(model)[name] is value for name, value in before.items())
+
+
+class TestFastValidation:
+    """Input that is spared scikit-learn's validation meets its errors and results all the same."""
+
+    METHODS = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+
+    @staticmethod
+    def error_of(call, *args):
+        with pytest.raises(ValueError) as info:  # noqa: PT011 the words are compared
+            call(*args)
+        return type(info.value), str(info.value)
+
+    @pytest.mark.parametrize(
+        ("name", "valid", "invalid"),
+        [  # the latter are equal to the former and have their hash
+            ("fit_intercept", True, 1.0),
+            ("dual", False, 0.0),
+            ("warm_start", False, 0.0),
+            ("max_iter", 100, 100.0),
+            ("n_jobs", 1, 1.0),
+            ("soft_targets", False, 0.0),
+            ("random_state", 1, 1.0),
+        ],
+    )
+    def test_parameters_equal_to_valid_ones(self, name, valid, invalid):
+        X, y = make_data()
+        for _ in range(2):
+            model = LogisticRegression(**{name: valid}).fit(X, y)
+            model.set_params(**{name: invalid})
+            for _ in range(2):
+                with pytest.raises(ValueError, match=f"The '{name}' parameter of LogisticRegression must be"):
+                    model.fit(X, y)
+            model.set_params(**{name: valid}).fit(X, y)
+
+    @pytest.mark.parametrize("bad", [{"C": -1.0}, {"C": np.nan}, {"tol": -1}, {"solver": []}, {"class_weight": [1, 2]}])
+    def test_invalid_parameters_raise_in_every_fit(self, bad):
+        X, y = make_data()
+        (name,) = bad
+        model = LogisticRegression().fit(X, y).set_params(**bad)
+        messages = set()
+        for _ in range(3):
+            with pytest.raises(ValueError, match=f"The '{name}' parameter of LogisticRegression must be") as info:
+                model.fit(X, y)
+            messages.add(str(info.value))
+        assert len(messages) == 1
+
+    def test_parameters_that_change_in_place(self):
+        X, y = make_data()
+        weights = {0: 1.0, 1: 2.0}
+        model = LogisticRegression(class_weight=weights).fit(X, y)
+        before = model.coef_
+        weights[1] = 20.0
+        assert model.fit(X, y).intercept_ > 1
+        assert np.abs(model.coef_ - before).max() > 0.1
+
+    def test_a_subclass_has_its_own_constraints(self):
+        class Strict(LogisticRegression):
+            _parameter_constraints = {**LogisticRegression._parameter_constraints, "C": [None]}  # noqa: RUF012
+
+        X, y = make_data()
+        LogisticRegression().fit(X, y)
+        with pytest.raises(ValueError, match="The 'C' parameter of Strict must be None"):
+            Strict().fit(X, y)
+
+    @pytest.mark.parametrize("case", ["short", "long", "2-D", "empty", "0-D"])
+    def test_y_of_another_shape(self, case):
+        X, y = make_data()
+        bad = {
+            "short": y[:-1],
+            "long": np.append(y, 1),
+            "2-D": np.column_stack([y, y]),
+            "empty": y[:0],
+            "0-D": np.array(1),
+        }[case]
+        ours, theirs = LogisticRegression().fit(X, y), SklearnLogisticRegression()
+        before = vars(ours).copy()
+        assert self.error_of(ours.fit, X, bad) == self.error_of(theirs.fit, X, bad)
+        assert vars(ours) == before
+
+    def test_y_as_a_column(self):
+        X, y = make_data()
+        with pytest.warns(sklearn.exceptions.DataConversionWarning, match="column-vector"):
+            model = LogisticRegression().fit(X, y[:, None])
+        np.testing.assert_array_equal(model.coef_, LogisticRegression().fit(X, y).coef_)
+
+    @pytest.mark.parametrize("kind", ["1-D", "0 rows", "0 columns", "3-D", "strings", "complex"])
+    def test_x_that_is_refused(self, kind):
+        X, y = make_data()
+        bad = {
+            "1-D": X[:, 0],
+            "0 rows": X[:0],
+            "0 columns": X[:, :0],
+            "3-D": X[None],
+            "strings": np.full(X.shape, "a"),
+            "complex": X + 1j,
+        }[kind]
+        ours, theirs = LogisticRegression().fit(X, y), SklearnLogisticRegression().fit(X, y)
+        labels = y[: len(bad)]
+        assert self.error_of(ours.fit, bad, labels) == self.error_of(theirs.fit, bad, labels)
+        for method in self.METHODS if kind != "strings" else ():  # scikit-learn has another message there
+            assert self.error_of(getattr(ours, method), bad) == self.error_of(getattr(theirs, method), bad), method
+
+    def test_lists_integers_and_other_classes_of_array(self):
+        X, y = make_data()
+        X = np.round(10 * X)
+        base = LogisticRegression().fit(X, y)
+        for other in (
+            *(X.tolist(), X.astype(int), X.astype(np.int8), X.astype(object), X.astype(np.float16)),
+            *(X.astype(">f8"), X.astype(np.longdouble), pd.DataFrame(X).to_numpy()),
+        ):
+            model = LogisticRegression().fit(other, y)
+            rtol = 1e-6 if model.coef_.dtype == np.float32 else 1e-12
+            np.testing.assert_allclose(model.coef_, base.coef_, rtol=rtol)
+            assert model.n_features_in_ == X.shape[1]
+            for method in self.METHODS[1:]:
+                np.testing.assert_allclose(
+                    getattr(model, method)(other), getattr(base, method)(X), rtol=10 * rtol, atol=rtol
+                )
+            np.testing.assert_array_equal(model.predict(other), base.predict(X))
+        assert LogisticRegression().fit(X.astype(int), y.tolist()).predict(X.astype(int)).dtype == np.int64
+        for labels in (y.tolist(), y.astype(bool), y.astype(float), y.astype(np.uint8), pd.Series(y)):
+            np.testing.assert_array_equal(LogisticRegression().fit(X, labels).coef_, base.coef_)
+
+    @pytest.mark.filterwarnings("ignore::PendingDeprecationWarning")
+    def test_matrix_is_refused(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(X, y)
+        with pytest.raises(TypeError, match=r"np\.matrix is not supported"):
+            model.fit(np.asmatrix(X), y)
+        with pytest.raises(TypeError, match=r"np\.matrix is not supported"):
+            model.predict(np.asmatrix(X))
+
+    def test_masked_and_memory_mapped(self, tmp_path):
+        X, y = make_data()
+        base = LogisticRegression().fit(X, y)
+        np.save(tmp_path / "X.npy", X)
+        mapped = np.load(tmp_path / "X.npy", mmap_mode="r")
+        for other in (mapped, np.ma.masked_array(X)):
+            np.testing.assert_array_equal(LogisticRegression().fit(other, y).coef_, base.coef_)
+            np.testing.assert_array_equal(base.predict_proba(other), base.predict_proba(X))
+
+    def test_names_come_and_go(self):
+        X, y = make_data()
+        frame = pd.DataFrame(X, columns=list("abcdef"))
+        model = LogisticRegression().fit(X, y)
+        assert not hasattr(model, "feature_names_in_")
+        with pytest.warns(UserWarning, match="X has feature names, but LogisticRegression was fitted without"):
+            model.predict(frame)
+        model.fit(frame, y)
+        assert list(model.feature_names_in_) == list("abcdef")
+        for method in self.METHODS:
+            with pytest.warns(UserWarning, match="X does not have valid feature names, but LogisticRegression was"):
+                getattr(model, method)(X)
+            getattr(model, method)(frame)
+        model.fit(X[:, :4], y)
+        assert not hasattr(model, "feature_names_in_")
+        assert model.n_features_in_ == 4
+        model.predict(X[:, :4])
+
+    def test_names_stay_where_the_fit_fails(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(pd.DataFrame(X, columns=list("abcdef")), y)
+        bad = X[:, :4].copy()
+        bad[5, 1] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            model.fit(bad, y)
+        assert list(model.feature_names_in_) == list("abcdef")
+        assert model.n_features_in_ == 6
+
+    @pytest.mark.parametrize("n_rows", [1, 300])
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    def test_predictions_refuse_what_scikit_learn_does(self, dtype, n_rows):
+        X, y = make_data()
+        X = X.astype(dtype)
+        ours, theirs = LogisticRegression().fit(X, y), SklearnLogisticRegression().fit(X, y)
+        X = X[:n_rows].copy()
+        wrong = [X[:, :-1], np.column_stack([X, X]), X[0]]
+        for bad in (np.nan, np.inf, -np.inf):
+            wrong.append(X.copy())
+            wrong[-1][-1, 2] = bad
+        for method in self.METHODS:
+            for bad in wrong:
+                assert self.error_of(getattr(ours, method), bad) == self.error_of(getattr(theirs, method), bad)
+
+    def test_nan_where_the_coefficient_is_zero(self):
+        X, y = make_data()
+        X[:, 2] = 7.0
+        model = LogisticRegression().fit(X, y)
+        assert model.coef_[0, 2] == 0.0
+        for bad, message in ((np.nan, "NaN"), (np.inf, "infinity")):
+            row = X[:1].copy()
+            row[0, 2] = bad
+            with pytest.raises(ValueError, match=message):
+                model.predict_proba(row)
+
+    @pytest.mark.parametrize("method", METHODS)
+    def test_unfitted(self, method):
+        X, y = make_data()
+        for bad in (X, X[:1], X.tolist(), sp.csr_array(X), X[:0]):
+            with pytest.raises(NotFittedError, match="This LogisticRegression instance is not fitted yet"):
+                getattr(LogisticRegression(), method)(bad)
+        with pytest.raises(NotFittedError):
+            getattr(clone(LogisticRegression().fit(X, y)), method)(X)
+
+    def test_one_row_as_among_many(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(X, y)
+        for method in self.METHODS:
+            together = getattr(model, method)(X[:20])
+            alone = [getattr(model, method)(X[i : i + 1])[0] for i in range(20)]
+            np.testing.assert_allclose(alone, together, rtol=1e-14)
+            assert getattr(model, method)(X[:1].astype(np.float32)).dtype == (
+                y.dtype if method == "predict" else np.float32
+            )
 
 
 class TestInterrupt:

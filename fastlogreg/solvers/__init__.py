@@ -4,8 +4,8 @@ All have one signature::
 
     solve(objective, start, *, tol, max_iter, on_iteration) -> Solution
 
-`start` and the solution are in the objective's parameters. A solver ends when the gap is proven to be at most
-``tol^2 / 2`` of the value, after `max_iter` iterations, or when rounding allows no descent. ``on_iteration(i, point)``
+`start` and the solution are in the objective's parameters. A solver ends when the gap is known to be at most
+``tol^2 / 10`` of the value, after `max_iter` iterations, or when rounding allows no descent. ``on_iteration(i, point)``
 is called after each iteration, and before the first with i = 0.
 """
 
