@@ -6,18 +6,21 @@ Two threads throughout, unless a row says otherwise. Each row times both sides i
 import argparse
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import scipy.sparse as sp
+import sklearn.linear_model
 from sklearn._loss.loss import HalfBinomialLoss
 from sklearn.linear_model._linear_loss import LinearModelLoss
 from threadpoolctl import threadpool_limits
 
-from benchmarks.data import real_data, text_matrix
+from benchmarks import tables
+from benchmarks.data import real_data, tall_problem, text_matrix
 from benchmarks.machine import ReadSweeps
 from benchmarks.results import machine_list, table, write_section
 from benchmarks.timing import best_seconds
-from fastlogreg import _pointwise
+from fastlogreg import LogisticRegression, _pointwise
 from fastlogreg._design import as_design
 from fastlogreg._kernels import dispatch
 
@@ -53,7 +56,7 @@ def main():
     arguments.add_argument("--dry-run", action="store_true", help="print the table and leave RESULTS.md as it is")
     options = arguments.parse_args()
     rows = []
-    for make in (dense_rows, sparse_rows, pointwise_rows):
+    for make in (dense_rows, sparse_rows, pointwise_rows, prediction_rows):
         for row in make(options.rounds):
             print(" | ".join(row.cells()), flush=True)
             rows.append(row.cells())
@@ -137,8 +140,13 @@ def second_order_rows(X, coef, rounds):
     )
     yield Row(f"hessian_dot, {n} x {d}; NumPy's two products", *milliseconds(best), best["theirs"] / best["ours"])
     center = np.zeros(d)
+    alone = as_design(X, 1)
     best = best_seconds(
-        {"ours": lambda: design.gram(curvature, center), "theirs": lambda: X.T @ (curvature[:, np.newaxis] * X)},
+        {
+            "ours": lambda: design.gram(curvature, center),
+            "alone": lambda: alone.gram(curvature, center),
+            "theirs": lambda: X.T @ (curvature[:, np.newaxis] * X),
+        },
         max(1, rounds // 4),
     )
     operations = n * d * (d + 1) / 1e9  # multiplications and additions of one triangle
@@ -146,6 +154,12 @@ def second_order_rows(X, coef, rounds):
         f"gram, {n} x {d}; NumPy's X.T @ (h[:, None] * X)",
         *(f"{best[side] * 1e3:.1f} ms, {operations / best[side]:.0f} GFLOP/s" for side in ("ours", "theirs")),
         best["theirs"] / best["ours"],
+    )
+    yield Row(
+        f"gram, {n} x {d}; on one thread",
+        *milliseconds({"ours": best["ours"], "theirs": best["alone"]}),
+        best["alone"] / best["ours"],
+        1.7,
     )
 
 
@@ -208,6 +222,23 @@ def pointwise_rows(rounds):
         if isa in ("avx2", "avx512"):
             yield Row(f"{what}; 2.5 ns", f"{ns['ours']:.2f} ns", "2.50 ns", 2.5 / ns["ours"], 1.0)
     dispatch.use_isa(chosen)
+
+
+def prediction_rows(rounds):
+    """predict_proba of a single row and of many, against scikit-learn's."""
+    X, y = tall_problem(1_000_000, 30)
+    ours, theirs = LogisticRegression().fit(X, y), sklearn.linear_model.LogisticRegression().fit(X[:10_000], y[:10_000])
+    for n, asked in {1: None, 1_000_000: 2.0}.items():
+        rows = X[:n]
+        best = best_seconds(
+            {"ours": partial(ours.predict_proba, rows), "theirs": partial(theirs.predict_proba, rows)},
+            rounds,
+            shortest=0.02,
+        )
+        cells = [tables.duration(best[side]) for side in ("ours", "theirs")]
+        yield Row(f"predict_proba, {n} x 30; scikit-learn", *cells, best["theirs"] / best["ours"], asked)
+        if n == 1:
+            yield Row("predict_proba, 1 x 30; 15 µs", cells[0], "15 µs", 15e-6 / best["ours"], 1.0)
 
 
 def our_pass(X, target, coef):

@@ -1,5 +1,6 @@
 """Named problems: a design matrix, labels, and the objective to minimise over them."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -97,7 +98,8 @@ def real(name, positive=None):
 def fetched(fetch, positive):
     """A set that scikit-learn downloads and keeps."""
     try:
-        X, y = fetch()
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that it tries once more
+            X, y = fetch()
     except OSError:
         raise Unavailable("offline, and it was not downloaded before") from None
     X = sp.csr_matrix(X, dtype=np.float64) if sp.issparse(X) else np.ascontiguousarray(X, dtype=np.float64)
@@ -113,11 +115,18 @@ def fetch_higgs():
     return sklearn.datasets.fetch_openml("higgs", version=2, return_X_y=True, as_frame=False, n_retries=1)
 
 
-def other_units(n_samples, n_features):
-    """Columns in units from 1e-4 to 1e4, far from their origins."""
+def other_units(n_samples, n_features, spread=4):
+    """Columns in units from 10^-spread to 10^spread, far from their origins."""
     X, y = tall_problem(n_samples, n_features)
-    units = np.logspace(-4, 4, n_features)
+    units = np.logspace(-spread, spread, n_features)
     return (X + 3.0) * units, y
+
+
+def standardized(data):
+    """Columns of mean 0 and variance 1."""
+    X, y = data()
+    deviation = X.std(axis=0)
+    return (X - X.mean(axis=0)) / np.where(deviation > 0, deviation, 1.0), y
 
 
 def ill_conditioned(n_samples, n_features, condition):
@@ -168,10 +177,14 @@ RECIPES = {
     "breast_cancer": Recipe("small", _breast_cancer),
     "digits_odd": Recipe("small", partial(bundled, sklearn.datasets.load_digits, odd)),
     "tall_20000x20": Recipe("small", partial(tall_problem, 20_000, 20)),
+    "random_500x30": Recipe("full", lambda: noisy(np.random.default_rng(2).standard_normal((500, 30)))),
     "breast_cancer_l1": Recipe("full", _breast_cancer, l1_ratio=1.0),
+    "tall_100000x10": Recipe("full", partial(tall_problem, 100_000, 10)),
+    "tall_400000x200": Recipe("full", partial(tall_problem, 400_000, 200)),
     "tall_1000000x50": Recipe("full", partial(tall_problem, 1_000_000, 50)),
     "tall_unpenalised": Recipe("full", partial(tall_problem, 100_000, 20), C=np.inf),
     "units_50000x30": Recipe("full", partial(other_units, 50_000, 30)),
+    "units_300000x50": Recipe("full", partial(other_units, 300_000, 50, 3)),
     "condition_50000x30": Recipe("full", partial(ill_conditioned, 50_000, 30, 1e4), C=1e4),
     "separable_5000x50": Recipe("full", partial(separable, 5_000, 50), C=1e4),
     "wide_300x5000": Recipe("full", partial(wide, 300, 5_000)),
@@ -180,7 +193,9 @@ RECIPES = {
     "skin_poly": Recipe("full", partial(real, "skin_poly")),
     "covtype20k_spruce": Recipe("full", partial(real, "covtype20k", lambda y: y == 0)),
     "golub": Recipe("full", partial(real, "golub")),
+    "golub_standardized": Recipe("full", partial(standardized, partial(real, "golub"))),
     "chowdary": Recipe("full", partial(real, "chowdary")),
+    "chowdary_standardized": Recipe("full", partial(standardized, partial(real, "chowdary"))),
     "hflights": Recipe("full", partial(real, "hflights")),
     "hflights_ids": Recipe("full", partial(real, "hflights_ids")),
     "hotel": Recipe("full", partial(real, "hotel")),

@@ -55,6 +55,9 @@ def all_threads(_):
 AXES = {
     "samples": Axis((10_000, 30_000, 100_000, 300_000, 1_000_000), lambda n: tall_problem(n, 50), all_threads),
     "columns": Axis((10, 30, 100, 300, 1000), lambda d: tall_problem(20_000, d), all_threads),
+    "condition": Axis(
+        (1, 1e2, 1e4, 1e6, 1e8), lambda number: problems.ill_conditioned(200_000, 50, number), all_threads
+    ),
     "density": Axis((0.001, 0.003, 0.01, 0.03, 0.1), lambda p: problems.random_sparse(50_000, 1000, p), all_threads),
     "threads": Axis((1, 2), lambda _: tall_problem(500_000, 50), int),
 }
