@@ -263,20 +263,10 @@ class Hessian:
         product = self.objective.design.hessian_dot(self.curvature, coef, intercept)
         return self.objective._gradient(*product, direction)
 
-    def diagonal(self):
-        """The diagonal. One pass an output."""
-        objective = self.objective
-        rows = []
-        for curvature in self.curvature:
-            share = curvature.sum() / objective.total_weight
-            if share == 0:  # every logit is beyond 745
-                rows.append(np.zeros(objective.n_parameters // objective.n_outputs))
-                continue
-            mean, variance = objective.design.moments(curvature)
-            squares = (variance + (mean - objective.center) ** 2) * objective.inverse_scale**2
-            intercept = [objective.inverse_intercept_scale**2] * objective.fit_intercept
-            rows.append(share * np.append(squares, intercept))
-        return np.concatenate(rows) + objective.ridge
+    def mean_curvature(self):
+        """The mean curvature of a sample in that at the start, where the diagonal is one without the penalty."""
+        total = self.objective.total_weight * self.objective.n_outputs
+        return float(self.curvature.sum()) * self.objective.inverse_intercept_scale**2 / total
 
     def matrix(self):
         """The matrix of a single output (n_parameters, n_parameters). One pass."""

@@ -18,6 +18,7 @@ import numpy as np
 
 from fastlogreg._row_span import RowSpan, has_cheap_row_span
 from fastlogreg.solvers._common import (
+    ConjugateGradients,
     Direction,
     Solution,
     Stop,
@@ -29,11 +30,6 @@ from fastlogreg.solvers._common import (
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers.pilot import pilot_steps
-
-# Conjugate gradients that stop early spare passes far from the optimum; stopping ever later makes the steps Newton's,
-# also where the columns are so dependent that the first few products gain nearly all of the model but the last tenth.
-FIRST_ACCURACY = 0.1
-ACCURACY_DECAY = 0.75
 
 # The minimiser over the span of the rows is the whole's, up to rounding. A pilot that takes long is nearly separable,
 # and its minimiser of no use.
@@ -75,11 +71,10 @@ def _minimizer(objective, start, tol, max_iter):
 def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration):
     """From a point that took `n_done` iterations."""
     gap, proven = float("inf"), True
-    hessians = _ChordHessians(objective) if has_cheap_matrix(objective) else None
+    equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective)
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
-        direction = hessians.direction(point, target) if hessians else None
-        step = newton_step(objective, point, target, direction, FIRST_ACCURACY * ACCURACY_DECAY ** (n_iter - 1))
+        step = newton_step(objective, point, target, equations.direction(point, target))
         gap, proven = step.gap, step.proven
         better = minimize_on_line(objective, point, step.end)
         if better is None:
