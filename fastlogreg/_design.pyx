@@ -520,6 +520,12 @@ cdef class CSRDesign(Design):
         """A design of a copy of the rows (m,) of X."""
         return CSRDesign(self.X[rows], self.n_threads)
 
+    def fullest_columns(self, Py_ssize_t count):
+        """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them."""
+        entries = np.bincount(self.X.indices, minlength=self.n_features)
+        columns = np.sort(np.argsort(-entries, kind="stable")[:count])
+        return columns, CSRDesign(sp.csr_matrix(self.X)[:, columns], self.n_threads)
+
     cdef Py_ssize_t _entries(self):
         return self.X.data.shape[0]
 

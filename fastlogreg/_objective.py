@@ -89,6 +89,7 @@ class Objective:
         self.n_parameters = self.n_outputs * (design.n_features + fit_intercept)
         self.mean_target = self._mean_target()
         self.pilot = None
+        self._parts = []
         if coordinates is None:
             coordinates = self._standardized() if standardize else self._plain()
         self._set_coordinates(coordinates)
@@ -137,8 +138,8 @@ class Objective:
 
     @property
     def n_passes(self):
-        """Readings of X so far."""
-        return self.design.n_passes
+        """Readings of X so far, or of the fullest of its columns."""
+        return self.design.n_passes + sum(part.n_passes for part in self._parts)
 
     def start(self):
         """Zero coefficients, and the intercept that makes the mean prediction the mean target."""
@@ -209,6 +210,28 @@ class Objective:
     def hessian(self, point):
         """The `Hessian` at a point; from the stored logits, no pass over X yet."""
         return Hessian(self, point)
+
+    def fullest_columns(self, count):
+        """The objective of the columns with the most entries alone, in these coordinates, and the places of its
+        parameters among all; None where X is dense.
+        """
+        if self.n_outputs != 1 or not hasattr(self.design, "fullest_columns"):
+            return None
+        columns, design = self.design.fullest_columns(count)
+        coordinates = Coordinates(
+            self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale, self.fit_intercept
+        )
+        objective = Objective(
+            design,
+            self.target,
+            sample_weight=self.sample_weight,
+            l2=self.l2,
+            fit_intercept=self.fit_intercept,
+            coordinates=coordinates,
+        )
+        self._parts.append(objective)
+        d = self.design.n_features
+        return objective, np.concatenate([columns, np.arange(d, d + self.fit_intercept)])
 
     def curvature_bound(self):
         """A number that no eigenvalue of any Hessian exceeds, from sigma' <= 1/4.

@@ -364,6 +364,20 @@ class TestViews:
         np.testing.assert_allclose(gram[:d, :d], dense.T @ dense, atol=SUM)  # whole numbers: exact
 
 
+class TestFullestColumns:
+    @pytest.mark.parametrize("count", [1, 3, 13])
+    @pytest.mark.parametrize("index", [np.int32, np.int64])
+    def test_columns_and_their_copy(self, count, index):
+        X = zoo.csr(np.random.default_rng(0), 50, 13)
+        X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+        columns, design = as_design(X, 2).fullest_columns(count)
+        stored = np.bincount(X.indices, minlength=13)
+        assert_array_equal(np.sort(stored[columns]), np.sort(stored)[-count:])
+        assert np.all(np.diff(columns) > 0)
+        assert design.n_threads == 2
+        assert_array_equal(design.X.toarray(), X.toarray()[:, columns])
+
+
 class TestTake:
     @staticmethod
     def rows(n):

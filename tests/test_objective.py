@@ -291,6 +291,25 @@ class TestPasses:
         assert point.value == fresh.value
 
 
+class TestFullestColumns:
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_hessian_is_a_block_of_the_whole(self, fit_intercept):
+        case = Case("CSR", fit_intercept=fit_intercept)
+        stored = np.count_nonzero(case.X, axis=0)
+        objective, places = case.objective.fullest_columns(2)
+        columns = places[:-1] if fit_intercept else places
+        assert set(stored[columns]) == set(np.sort(stored)[-2:])
+        assert np.all(np.diff(places) > 0)
+        point = case.objective.evaluate(case.z)
+        whole = case.objective.hessian(point).matrix()
+        block = objective.hessian(point).matrix()
+        assert_allclose(block, whole[np.ix_(places, places)], rtol=0, atol=1e-13 * np.abs(whole).max())
+
+    def test_is_for_sparse_matrices_and_one_output(self):
+        assert Case("C").objective.fullest_columns(2) is None
+        assert Case("CSR", n_outputs=2).objective.fullest_columns(2) is None
+
+
 class TestHessianFarOut:
     @pytest.mark.parametrize("standardize", [True, False])
     @pytest.mark.parametrize("layout", LAYOUTS)

@@ -604,3 +604,41 @@ class TestAwkwardColumns:
         coef, intercept = objective.to_coef(solution.point.parameters)
         assert_array_equal(coef, 0.0)
         assert_allclose(twins.sigmoid(intercept), 0.5, rtol=1e-12)
+
+
+class TestManyProducts:
+    """Numeric columns that depend on one another, beside rare categories: conjugate gradients need a block."""
+
+    @staticmethod
+    @functools.cache
+    def data():
+        rng = np.random.default_rng(0)
+        n, n_numeric, n_categories = 3000, 30, 1600
+        numeric = rng.standard_normal((n, n_numeric)) @ np.diag(np.logspace(0, -4, n_numeric))
+        numeric = numeric @ rng.standard_normal((n_numeric, n_numeric))
+        categories = sp.csr_matrix(
+            (np.ones(n), rng.integers(0, n_categories, n), np.arange(n + 1)), shape=(n, n_categories)
+        )
+        X = sp.csr_matrix(sp.hstack([sp.csr_matrix(numeric), categories]))
+        labels = (rng.random(n) < twins.sigmoid(2 * numeric[:, 0] / numeric[:, 0].std())).astype(float)
+        return X, labels
+
+    def objective(self, n_threads=1):
+        X, labels = self.data()
+        return Objective(as_design(X, n_threads), labels, l2=1e-9)
+
+    def test_a_block_spares_most_of_them(self, monkeypatch):
+        with_block = self.objective()
+        solution, _ = solve(newton, with_block, tol=1e-6, max_iter=100)
+        assert solution.stop is Stop.CONVERGED
+        assert solution.proven
+        monkeypatch.setattr("fastlogreg.solvers._common.MANY_PRODUCTS", np.inf)
+        without = self.objective()
+        same, _ = solve(newton, without, tol=1e-6, max_iter=100)
+        assert with_block.n_passes < 0.6 * without.n_passes
+        assert_allclose(solution.point.value, same.point.value, rtol=1e-12)
+
+    def test_threads_change_no_bit(self):
+        one, _ = solve(newton, self.objective(1), tol=1e-4, max_iter=100)
+        two, _ = solve(newton, self.objective(2), tol=1e-4, max_iter=100)
+        assert_array_equal(one.point.parameters, two.point.parameters)
