@@ -511,20 +511,29 @@ cdef class CSRDesign(Design):
         """``Z Z'`` (n, n) with Z = (X - center) * scale. Two passes over the stored entries."""
         self._check_columns(center, scale)
         self.n_passes += 2
-        scaled = self.X.astype(np.float64) @ sp.diags_array(np.asarray(scale))
+        matrix = self._matrix()
+        values = matrix.data * np.asarray(scale)[matrix.indices]
+        scaled = sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
         shift = np.asarray(center) * scale
         of_shift = scaled @ shift
         return (scaled @ scaled.T).toarray() - of_shift[:, None] - of_shift + shift @ shift
 
     def take(self, rows):
         """A design of a copy of the rows (m,) of X."""
-        return CSRDesign(self.X[rows], self.n_threads)
+        return CSRDesign(self._matrix()[rows], self.n_threads)
 
     def fullest_columns(self, Py_ssize_t count):
         """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them."""
-        entries = np.bincount(self.X.indices, minlength=self.n_features)
+        matrix = self._matrix()
+        entries = np.bincount(matrix.indices, minlength=self.n_features)
         columns = np.sort(np.argsort(-entries, kind="stable")[:count])
-        return columns, CSRDesign(sp.csr_matrix(self.X)[:, columns], self.n_threads)
+        return columns, CSRDesign(matrix[:, columns], self.n_threads)
+
+    def _matrix(self):
+        """X with index arrays of one type and no spare room, as all versions of SciPy take it."""
+        data, indices, indptr = self._keep_alive
+        n_entries = indptr[-1]
+        return sp.csr_matrix((data[:n_entries], indices[:n_entries], indptr), shape=self.X.shape)
 
     cdef Py_ssize_t _entries(self):
         return self.X.data.shape[0]
