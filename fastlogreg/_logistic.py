@@ -132,7 +132,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         was good enough, and without a penalty where classes are all but separable or conjugate gradients had to solve:
         beyond 1500 parameters, or beyond 300 with fewer samples than that.
     n_passes_ : int
-        Readings of X.
+        Readings of X; those of a sample of its rows are not counted.
     loss_curve_ : ndarray of shape (n_iter_ + 1,)
         The mean objective, ``sum_i s_i L_i / sum_i s_i + |w|^2 / (2 C sum_i s_i)``, in nats per sample, at the start
         and after each iteration. Where a part of the samples or the span of few rows gives the start, it is close to
@@ -251,14 +251,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         if weight is not None and not self.soft_targets:
             check_both_classes_weigh(weight, target, classes)
         with single_threaded_blas():  # threads of two pools would fight for the cores
-            with_pilot = self._solver_name() == "newton" and self.max_iter > 0
-            objective = (objective_with_pilot if with_pilot else Objective)(
-                as_design(X, n_threads),
-                target,
-                sample_weight=weight,
-                l2=self._l2(len(target) if weight is None else weight.sum()),
-                fit_intercept=self.fit_intercept,
-            )
+            objective = self._objective(as_design(X, n_threads), target, weight)
             self._check_objective(objective, X)
             callbacks = begin_callbacks(self, X, y, sample_weight)
             solution, loss_curve = self._solve(objective, classes, callbacks)
@@ -312,8 +305,13 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 f"penalty={self.penalty!r} with l1_ratio={self.l1_ratio!r}: penalties with L1 are not implemented"
             )
 
-    def _l2(self, total_weight):
-        return 0.0 if self.penalty is None else 1.0 / (self.C * total_weight)
+    def _objective(self, design, target, weight):
+        """What is minimised, with a pilot for the solver that uses one."""
+        with_pilot = self._solver_name() == "newton" and self.max_iter > 0
+        total_weight = len(target) if weight is None else weight.sum()
+        l2 = 0.0 if self.penalty is None else 1.0 / (self.C * total_weight)
+        make = objective_with_pilot if with_pilot else Objective
+        return make(design, target, sample_weight=weight, l2=l2, fit_intercept=self.fit_intercept)
 
     def _solver_name(self):
         return self.solver if self.solver in SOLVERS else AUTO_SOLVER

@@ -3,8 +3,8 @@
 The minimiser is a combination of the rows, ``w = Z' alpha``. With the Cholesky factor of their Gram matrix,
 ``Z Z' = L L'``, there are orthonormal rows Q with ``Z = L Q``; at ``w = Q' theta`` the logits are ``L theta`` and
 ``|w| = |theta|``, so the objective of w over Z is that of theta over L (the representer theorem; Kimeldorf and Wahba
-1971). Rounding loses what directions with less than 1e-8 of the largest singular value do: see that the result is
-nearly the minimiser, and prove or mend it in the whole objective.
+1971). Rounding loses what directions with less than 1e-8 of the largest singular value do, so the result is to be
+proven or mended in the whole objective.
 """
 
 import numpy as np
