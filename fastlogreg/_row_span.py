@@ -13,21 +13,6 @@ import scipy.linalg
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 
-# Beyond so many samples a product costs less than its share of the Gram matrix and the factors of the Hessians, and up
-# to so many parameters the Hessian itself is as cheap.
-MAX_SAMPLES = 1500
-FEW_PARAMETERS = 300
-
-
-def has_cheap_row_span(objective):
-    """Whether the problem is better solved in the span of its rows."""
-    n_samples = objective.design.n_samples
-    return (
-        objective.n_outputs == 1
-        and n_samples <= MAX_SAMPLES
-        and objective.n_parameters > max(n_samples, FEW_PARAMETERS)
-    )
-
 
 class RowSpan:
     """An objective over the span of its rows.

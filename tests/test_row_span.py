@@ -10,10 +10,12 @@ import twins
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
-from fastlogreg import LogisticRegression, _row_span
+from fastlogreg import LogisticRegression
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
-from fastlogreg._row_span import RowSpan, has_cheap_row_span
+from fastlogreg._row_span import RowSpan
+from fastlogreg.solvers import _common
+from fastlogreg.solvers._common import has_cheap_row_span
 
 N, D = 40, 400
 LAYOUTS = {
@@ -237,7 +239,7 @@ class TestRowSpan:
         assert_allclose(span.project(span.lift(parameters)), parameters, rtol=0, atol=1e-9)
 
     def test_where_it_is_used(self, monkeypatch):
-        monkeypatch.setattr(_row_span, "MAX_SAMPLES", 50)
+        monkeypatch.setattr(_common, "MAX_MATRIX_PARAMETERS", 50)
         X, y = make_data(0, 60, 400)
         assert has_cheap_row_span(objective_of(X[:50], y[:50]))
         assert not has_cheap_row_span(objective_of(X[:51], y[:51]))

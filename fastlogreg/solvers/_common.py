@@ -12,8 +12,8 @@ import numpy as np
 from fastlogreg._objective import Point
 from fastlogreg.solvers._factored_hessian import FactoredHessian, dual_sums
 
-# Above so many parameters a Hessian costs more to form and factor than the products it would save, and from so few on
-# it is cheaper also where there are fewer samples than parameters.
+# Above so many parameters (or samples, where they are fewer) a Hessian costs more to form and factor than the products
+# it would save, and up to so few parameters theirs is cheaper also where the samples are fewer.
 MAX_MATRIX_PARAMETERS = 1500
 FEW_PARAMETERS = 300
 # Conjugate gradients that stop early spare passes far from the optimum; stopping ever later makes the steps Newton's,
@@ -212,6 +212,13 @@ def has_cheap_matrix(objective):
     """Whether the Hessian is better factored than multiplied with."""
     largest = min(MAX_MATRIX_PARAMETERS, max(FEW_PARAMETERS, objective.design.n_samples))
     return objective.n_outputs == 1 and objective.n_parameters <= largest
+
+
+def has_cheap_row_span(objective):
+    """Whether the problem is better solved in the span of its rows: see `fastlogreg._row_span`."""
+    n_samples = objective.design.n_samples
+    fewer_samples = objective.n_parameters > max(FEW_PARAMETERS, n_samples)
+    return objective.n_outputs == 1 and fewer_samples and n_samples <= MAX_MATRIX_PARAMETERS
 
 
 def _gradient_rounding(point):

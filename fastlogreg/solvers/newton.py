@@ -16,7 +16,7 @@ import functools
 
 import numpy as np
 
-from fastlogreg._row_span import RowSpan, has_cheap_row_span
+from fastlogreg._row_span import RowSpan
 from fastlogreg.solvers._common import (
     ConjugateGradients,
     Direction,
@@ -25,6 +25,7 @@ from fastlogreg.solvers._common import (
     early_end,
     gap_target,
     has_cheap_matrix,
+    has_cheap_row_span,
     minimize_on_line,
     newton_step,
 )
