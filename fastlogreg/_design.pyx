@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from libc.string cimport memset
+
 from fastlogreg._kernels.dispatch cimport (
     PANEL_ALIGNMENT,
     C_ORDER_F32,
@@ -308,6 +309,9 @@ cdef class Design:
         variance[variance <= VARIANCE_ROUNDING * squared_mean] = 0.0
         return shift + sums[:d], variance
 
+    def fullest_columns(self, Py_ssize_t count):
+        """None: a copy of dense columns would be as large a part of X as they are."""
+
     def _outputs(self, const double[:, ::1] coef, const double[::1] intercept):
         if coef.shape[1] != self.n_features or intercept.shape[0] != coef.shape[0]:
             raise ValueError(
@@ -433,9 +437,7 @@ cdef class DenseDesign(Design):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1], weights not negative. One pass."""
         self._check_gram(weight, center)
         cdef Py_ssize_t width = _panel_width(self.n_features)
-        cdef pass_job job = self._job(1, self.n_samples // (16 * width), width * width)
-        job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
-        self._give_scratch(&job, job.block_rows * width, zeros=True)
+        cdef pass_job job = self._panel_job(self.n_samples // (16 * width), width)
         job.weight, job.shift = &weight[0], &center[0]
         sums = self._run(&_dense_gram_chunk, &job).reshape(width, width)
         return _symmetric(sums[:self.n_features + 1, :self.n_features + 1])
@@ -447,10 +449,8 @@ cdef class DenseDesign(Design):
         cdef design_view transposed = self._view
         transposed.n_samples, transposed.n_features = d, n
         cdef double[::1] ones = np.ones(d), zeros = np.zeros(n)
-        cdef pass_job job = self._job(1, d // (2 * width), width * width)
+        cdef pass_job job = self._panel_job(d // (2 * width), width)
         job.X, job.kernels = &transposed, self._pointwise.of_layout[self._transposed_layout]
-        job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
-        self._give_scratch(&job, job.block_rows * width, zeros=True)
         job.weight, job.shift, job.target, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
         return _symmetric(self._run(&_sample_gram_chunk, &job).reshape(width, width)[:n, :n])
 
@@ -459,6 +459,13 @@ cdef class DenseDesign(Design):
         by_rows = self._transposed_layout in (F_ORDER_F64, F_ORDER_F32)
         taken = np.take(self.X, rows, axis=0) if by_rows else np.take(self.X.T, rows, axis=1).T
         return DenseDesign(taken, self.n_threads)
+
+    cdef pass_job _panel_job(self, Py_ssize_t chunk_limit, Py_ssize_t width):
+        """A pass whose chunks sum the Gram matrix (width, width) of panels; the panels' padding is zero."""
+        cdef pass_job job = self._job(1, chunk_limit, width * width)
+        job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
+        self._give_scratch(&job, job.block_rows * width, zeros=True)
+        return job
 
     cdef Py_ssize_t _entries(self):
         return self.n_samples * self.n_features

@@ -215,9 +215,10 @@ class Objective:
         """The objective of the columns with the most entries alone, in these coordinates, and the places of its
         parameters among all; None where X is dense.
         """
-        if self.n_outputs != 1 or not hasattr(self.design, "fullest_columns"):
+        fullest = self.design.fullest_columns(count) if self.n_outputs == 1 else None
+        if fullest is None:
             return None
-        columns, design = self.design.fullest_columns(count)
+        columns, design = fullest
         coordinates = Coordinates(
             self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale, self.fit_intercept
         )
