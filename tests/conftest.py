@@ -3,6 +3,7 @@
 import functools
 import importlib.util
 import os
+import tracemalloc
 from pathlib import Path
 
 # More threads than cores, in several test processes at once: who waits should sleep. OpenMP reads it when it is loaded.
@@ -27,6 +28,21 @@ def isa(request):
 def item(request):
     """Each `zoo.Item`."""
     return zoo.item(request.param)
+
+
+def _peak_memory(call):
+    tracemalloc.start()
+    try:
+        call()
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.fixture
+def peak_memory():
+    """``peak_memory(call) -> bytes``: the most that a call held at a time."""
+    return _peak_memory
 
 
 def _data_folder():

@@ -5,8 +5,6 @@ of the terms are carried to the result by the derivative, and what cancels (a va
 bounded by what it cancels from.
 """
 
-import tracemalloc
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -481,20 +479,19 @@ class TestMemory:
         assert design.X is X
 
     @pytest.mark.parametrize("name", ["C-f64-1003x70", "F-f64-1003x70", "CSR-f64-4001x33", "CSR-f32-4001x33"])
-    def test_passes_allocate_nothing_of_the_size_of_x(self, name):
+    def test_passes_allocate_nothing_of_the_size_of_x(self, name, peak_memory):
         item = zoo.item(name)
         problem = Problem(item.dense, 1)
         curvature = np.ones_like(problem.target)
         size = item.X.data.nbytes if sp.issparse(item.X) else item.X.nbytes
-        tracemalloc.start()
-        try:
+
+        def passes():
             design = as_design(item.X)
             design.loss_gradient(problem.coef, problem.intercept, problem.target, problem.weight)
             design.hessian_dot(curvature, problem.coef, problem.intercept)
             design.moments(problem.weight)
-            _, peak = tracemalloc.get_traced_memory()
-        finally:
-            tracemalloc.stop()
+
+        peak = peak_memory(passes)
         assert peak < size / 4  # partial sums of 64 chunks at most, and the check of CSR's indices: a byte an entry
 
     def test_design_keeps_its_buffers_alive(self):

@@ -7,7 +7,6 @@ import subprocess
 import sys
 import textwrap
 import time
-import tracemalloc
 import warnings
 
 import joblib
@@ -873,13 +872,7 @@ class TestEcosystem:
         assert stopped.gap_ > model.gap_
 
 
-def test_fit_needs_little_memory_beside_x():
+def test_fit_needs_little_memory_beside_x(peak_memory):
     X, y = make_data(n=300_000, d=50)
     LogisticRegression().fit(X[:1000], y[:1000])  # imports and pools
-    tracemalloc.start()
-    try:
-        LogisticRegression().fit(X, y)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-    assert peak < 0.1 * X.nbytes
+    assert peak_memory(lambda: LogisticRegression().fit(X, y)) < 0.1 * X.nbytes

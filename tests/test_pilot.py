@@ -1,7 +1,6 @@
 """The pilot: which rows it takes and where, what it knows of the Hessian, and the fits that start from it."""
 
 import functools
-import tracemalloc
 import warnings
 
 import numpy as np
@@ -559,13 +558,7 @@ class TestLimits:
             assert bool(record) == (model.gap_ > 1.001e-9)
         assert not record
 
-    def test_little_memory_beside_x(self):
+    def test_little_memory_beside_x(self, peak_memory):
         X, y = make_data(200_000, 60)
         LogisticRegression().fit(X[:1000], y[:1000])  # imports and pools
-        tracemalloc.start()
-        try:
-            LogisticRegression().fit(X, y)
-            peak = tracemalloc.get_traced_memory()[1]
-        finally:
-            tracemalloc.stop()
-        assert peak <= 0.1 * X.nbytes
+        assert peak_memory(lambda: LogisticRegression().fit(X, y)) <= 0.1 * X.nbytes
