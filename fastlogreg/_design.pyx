@@ -44,10 +44,15 @@ from fastlogreg._threads import usable_threads
 cdef Py_ssize_t C_ORDER_BLOCK_BYTES = 16 * 1024
 cdef Py_ssize_t F_ORDER_BLOCK_BYTES = 256 * 1024
 cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
+# With many classes, each row of a tile of coefficients or gradients is worth loading for many samples only.
+cdef Py_ssize_t CLASS_BLOCK_BYTES = 256 * 1024
+cdef Py_ssize_t MIN_CLASS_BLOCK_ROWS = 32
 # A panel is read once for each eight columns of the Gram matrix: from the first-level cache, or where its rows are
 # long, from the second-level one, so that each tile is worth loading and storing.
 cdef Py_ssize_t PANEL_BYTES = 32 * 1024
 cdef Py_ssize_t MIN_PANEL_ROWS = 64
+# What a chunk's Gram matrix takes to add up is little beside the products of so many rows.
+cdef Py_ssize_t MIN_GRAM_ROWS = 512
 cdef Py_ssize_t MIN_BLOCK_ROWS = 8
 cdef Py_ssize_t MAX_BLOCK_ROWS = 512
 
@@ -56,31 +61,14 @@ cdef Py_ssize_t MIN_CHUNK_ENTRIES = 16 * 1024
 # Waking a thread takes 5 to 50 microseconds, and waiting for one that the scheduler took away far longer: each gets at
 # least some 75 microseconds of work.
 cdef Py_ssize_t MIN_THREAD_ENTRIES = 300 * 1000
+# So many outputs take about the time of one, as long as X is read from memory.
+cdef Py_ssize_t OUTPUTS_AT_ONCE = 4
 # Few enough that adding the partial sums costs nothing, enough for a machine's worth of threads to share evenly.
 cdef Py_ssize_t MAX_CHUNKS = 64
 
 
 # What a variance of zero comes to at most, as the difference of a mean square and a squared mean.
 VARIANCE_ROUNDING = 1e-13
-
-
-cdef struct pass_job:
-    const design_view *X
-    const layout_kernels *kernels
-    const block_kernels *pointwise
-    Py_ssize_t n_chunks
-    Py_ssize_t block_rows
-    Py_ssize_t n_outputs
-    Py_ssize_t partial_size       # doubles a chunk leaves: see each pass
-    double *partials              # n_chunks x partial_size
-    Py_ssize_t scratch_size
-    double *scratch               # n_threads x scratch_size
-    const double *coef
-    const double *intercept
-    const double *target
-    const double *weight
-    const double *shift
-    double *logits                # n_outputs x n, or NULL where a pass need not keep them
 
 
 cdef inline const double *_pointer(const double[::1] values) noexcept:
@@ -231,18 +219,6 @@ cdef void _csr_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexc
 cdef class Design:
     """What every layout shares: the passes over chunks and blocks. Made by `as_design`."""
 
-    cdef readonly Py_ssize_t n_samples
-    cdef readonly Py_ssize_t n_features
-    cdef readonly Py_ssize_t n_passes
-    cdef readonly Py_ssize_t n_threads
-    cdef readonly object X
-    cdef design_view _view
-    cdef const layout_kernels *_kernels
-    cdef const block_kernels *_pointwise
-    cdef object _keep_alive
-    cdef object _partials
-    cdef object _scratch
-
     def __init__(self, X, Py_ssize_t n_threads=1):
         self.X = X
         self.n_samples, self.n_features = X.shape
@@ -345,8 +321,9 @@ cdef class Design:
         memset(&job, 0, sizeof(job))
         job.X, job.kernels, job.pointwise = &self._view, self._kernels, self._pointwise
         job.n_outputs = n_outputs
+        job.work = self._entries() * ((n_outputs + OUTPUTS_AT_ONCE - 1) // OUTPUTS_AT_ONCE)
         job.block_rows = self._block_rows()
-        chunk_limit = min(chunk_limit, self._entries() // MIN_CHUNK_ENTRIES)
+        chunk_limit = min(chunk_limit, job.work // MIN_CHUNK_ENTRIES)
         job.n_chunks = 1
         while 2 * job.n_chunks <= min(MAX_CHUNKS, chunk_limit):  # a power of two is shared evenly
             job.n_chunks *= 2
@@ -361,18 +338,18 @@ cdef class Design:
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
         """`size` doubles for each thread."""
         cdef double[::1] scratch
-        self._scratch = _grown(self._scratch, self._threads(job.n_chunks) * size)
+        self._scratch = _grown(self._scratch, self._threads(job) * size)
         if zeros:
             self._scratch[:] = 0.0
         scratch = self._scratch
         job.scratch_size, job.scratch = size, &scratch[0]
 
-    cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks):
-        return max(1, min(usable_threads(self.n_threads), n_chunks, self._entries() // MIN_THREAD_ENTRIES))
+    cdef Py_ssize_t _threads(self, const pass_job *job):
+        return max(1, min(usable_threads(self.n_threads), job.n_chunks, job.work // MIN_THREAD_ENTRIES))
 
     cdef _run(self, chunk_function chunk, pass_job *job):
         """Run the pass and return the sum of what its chunks left, added in their order."""
-        cdef Py_ssize_t n_threads = self._threads(job.n_chunks), n_chunks = job.n_chunks
+        cdef Py_ssize_t n_threads = self._threads(job), n_chunks = job.n_chunks
         self.n_passes += 1
         with nogil:
             run_chunks(chunk, job, n_chunks, n_threads)
@@ -384,10 +361,17 @@ cdef class Design:
         """Stored entries of X."""
         raise NotImplementedError
 
+    cdef Py_ssize_t _bytes_a_row(self):
+        raise NotImplementedError
+
     cdef Py_ssize_t _block_rows(self):
         raise NotImplementedError
 
-    cdef Py_ssize_t _chunk_limit(self):
+    cdef Py_ssize_t _class_block_rows(self, Py_ssize_t width):
+        """Rows of a block for `width` classes."""
+        return max(MIN_CLASS_BLOCK_ROWS, _rows_of_block(CLASS_BLOCK_BYTES, self._bytes_a_row() + 16 * width))
+
+    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
         """So many chunks that their partial sums stay small beside X."""
         raise NotImplementedError
 
@@ -437,7 +421,8 @@ cdef class DenseDesign(Design):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1], weights not negative. One pass."""
         self._check_gram(weight, center)
         cdef Py_ssize_t width = _panel_width(self.n_features)
-        cdef pass_job job = self._panel_job(self.n_samples // (16 * width), width)
+        cdef Py_ssize_t chunk_limit = max(self.n_samples // (16 * width), min(4, self.n_samples // MIN_GRAM_ROWS))
+        cdef pass_job job = self._panel_job(chunk_limit, width)
         job.weight, job.shift = &weight[0], &center[0]
         sums = self._run(&_dense_gram_chunk, &job).reshape(width, width)
         return _symmetric(sums[:self.n_features + 1, :self.n_features + 1])
@@ -470,11 +455,14 @@ cdef class DenseDesign(Design):
     cdef Py_ssize_t _entries(self):
         return self.n_samples * self.n_features
 
-    cdef Py_ssize_t _block_rows(self):
-        return _rows_of_block(self._block_bytes, self.n_features * self.X.itemsize)
+    cdef Py_ssize_t _bytes_a_row(self):
+        return self.n_features * self.X.itemsize
 
-    cdef Py_ssize_t _chunk_limit(self):
-        return self.n_samples // 32
+    cdef Py_ssize_t _block_rows(self):
+        return _rows_of_block(self._block_bytes, self._bytes_a_row())
+
+    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
+        return self.n_samples // (8 * (3 + n_outputs))
 
     def _row(self, Py_ssize_t i):
         return np.array(self.X[i], dtype=np.float64)
@@ -545,12 +533,14 @@ cdef class CSRDesign(Design):
     cdef Py_ssize_t _entries(self):
         return self.X.data.shape[0]
 
-    cdef Py_ssize_t _block_rows(self):
-        bytes_an_entry = self.X.data.itemsize + self.X.indices.itemsize
-        return _rows_of_block(CSR_BLOCK_BYTES, self._entries() * bytes_an_entry // self.n_samples)
+    cdef Py_ssize_t _bytes_a_row(self):
+        return self._entries() * (self.X.data.itemsize + self.X.indices.itemsize) // self.n_samples
 
-    cdef Py_ssize_t _chunk_limit(self):
-        return self._entries() // (8 * self.n_features)
+    cdef Py_ssize_t _block_rows(self):
+        return _rows_of_block(CSR_BLOCK_BYTES, self._bytes_a_row())
+
+    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
+        return self._entries() // ((7 + n_outputs) * self.n_features)
 
     def _row(self, Py_ssize_t i):
         return np.zeros(self.n_features)

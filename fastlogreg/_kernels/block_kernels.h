@@ -58,6 +58,16 @@ typedef struct {
 
     /* CSR: gram[j, l] += sum_i weight_i x_ij x_il for j <= l, n_features x n_features */
     void (*add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram);
+
+    /* Many classes at once: coefficients and gradients have a row of `width` for each feature, logits and residuals one
+     * for each sample of the block; width is a multiple of PANEL_ALIGNMENT.
+     * logits_out[i, k] = intercept[k] + sum_j x_ij coef[j, k] */
+    void (*class_logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width, const double *coef,
+                         const double *intercept, double *logits_out);
+
+    /* gradient[j, k] += sum_i x_ij residual[i, k] */
+    void (*add_class_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
+                               const double *residual, double *gradient);
 } layout_kernels;
 
 typedef struct {
@@ -87,6 +97,22 @@ typedef struct {
 
     /* sigma(u) and sigma(-u); either output may be NULL. */
     void (*sigmoid)(ptrdiff_t n, const double *logits, double *prob_out, double *complement_out);
+
+    /* Softmax cross-entropy of logits (count x width; see softmax.h) against labels in [0, n_classes), or where `label`
+     * is NULL against target probabilities (count x n_classes), times `weight`, which may be NULL. Writes the residuals
+     * over the logits and returns the loss. */
+    double (*softmax_loss)(ptrdiff_t count, ptrdiff_t width, ptrdiff_t n_classes, const ptrdiff_t *label,
+                           const double *target, const double *weight, double *values);
+
+    /* The classes' probabilities in place of their logits. */
+    void (*softmax)(ptrdiff_t count, ptrdiff_t width, double *values);
+
+    /* values_ik = weight_i prob_ik (values_ik - sum_l prob_il values_il), the Hessian in the logits times `values`;
+     * `weight` may be NULL. */
+    void (*softmax_product)(ptrdiff_t count, ptrdiff_t width, const double *prob, const double *weight, double *values);
+
+    /* sums[k] += sum_i values[i, k] */
+    void (*add_rows)(ptrdiff_t count, ptrdiff_t width, const double *values, double *sums);
 } block_kernels;
 
 /* The table for an instruction set, or NULL when this build or this machine lacks it. */

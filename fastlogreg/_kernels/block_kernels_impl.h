@@ -9,7 +9,15 @@
 
 #include "cross_entropy.h"
 
-#include "rank_update.h"
+#include "softmax.h"
+
+/* Tiles of products: twenty-four sums in the thirty-two registers of AVX-512, eight elsewhere. */
+#define TILE_ROWS PANEL_ALIGNMENT
+#if LANES == 8
+#define TILE_VECTORS 3
+#else
+#define TILE_VECTORS 1
+#endif
 
 /* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster
  * even where the registers are wider. Widened floats fill a register with half the bytes. */
@@ -20,6 +28,12 @@
 #endif
 
 #define REAL double
+#define NAME(x) x##_f64
+#include "product_tile.h"
+#undef NAME
+#include "rank_update.h"
+
+#define ADD_TILE add_tile_f64
 #define ROW_LANES ROW_LANES_F64
 #define NAME(x) c_order_f64_##x
 #include "dense_rows.h"
@@ -37,10 +51,16 @@
 #include "csr_rows.h"
 #undef NAME
 #undef INDEX
+#undef ADD_TILE
 #undef ROW_LANES
 #undef REAL
 
 #define REAL float
+#define NAME(x) x##_f32
+#include "product_tile.h"
+#undef NAME
+
+#define ADD_TILE add_tile_f32
 #define ROW_LANES LANES
 #define NAME(x) c_order_f32_##x
 #include "dense_rows.h"
@@ -58,6 +78,7 @@
 #include "csr_rows.h"
 #undef NAME
 #undef INDEX
+#undef ADD_TILE
 #undef ROW_LANES
 #undef REAL
 
@@ -79,4 +100,8 @@ const block_kernels TABLE = {
     .multiply = multiply,
     .bce_line = bce_line,
     .sigmoid = sigmoid,
+    .softmax_loss = softmax_loss,
+    .softmax = softmax,
+    .softmax_product = softmax_product,
+    .add_rows = add_rows,
 };

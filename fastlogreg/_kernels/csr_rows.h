@@ -75,9 +75,31 @@ static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t coun
     }
 }
 
+static void NAME(class_logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
+                               const double *coef, const double *intercept, double *logits_out) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++, logits_out += width) {
+        memcpy(logits_out, intercept, (size_t)width * sizeof(double));
+        for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
+            add_multiple(width, (double)values[at], coef + (ptrdiff_t)columns[at] * width, logits_out);
+    }
+}
+
+static void NAME(add_class_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
+                                     const double *residual, double *gradient) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++, residual += width)
+        for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
+            add_multiple(width, (double)values[at], residual, gradient + (ptrdiff_t)columns[at] * width);
+}
+
 static const layout_kernels NAME(kernels) = {
     .logits = NAME(logits),
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .add_gram = NAME(add_gram),
+    .class_logits = NAME(class_logits),
+    .add_class_gradient = NAME(add_class_gradient),
 };

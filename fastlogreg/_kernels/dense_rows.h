@@ -177,11 +177,19 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
     }
 }
 
+#define ROW_STRIDE X->stride
+#define COLUMN_STRIDE 1
+#include "dense_classes.h"
+#undef ROW_STRIDE
+#undef COLUMN_STRIDE
+
 static const layout_kernels NAME(kernels) = {
     .logits = NAME(logits),
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .fill_panel = NAME(fill_panel),
+    .class_logits = NAME(class_logits),
+    .add_class_gradient = NAME(add_class_gradient),
 };
 
 #undef VECTOR

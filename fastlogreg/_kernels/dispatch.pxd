@@ -31,6 +31,10 @@ cdef extern from "block_kernels.h" nogil:
                            const double *shift, Py_ssize_t width, double *panel) noexcept nogil
         void (*add_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                          double *gram) noexcept nogil
+        void (*class_logits)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t width,
+                             const double *coef, const double *intercept, double *logits_out) noexcept nogil
+        void (*add_class_gradient)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t width,
+                                   const double *residual, double *gradient) noexcept nogil
 
     ctypedef struct block_sums:
         double loss
@@ -46,6 +50,12 @@ cdef extern from "block_kernels.h" nogil:
         void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
                          const double *weight, double *sums_out) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const double *logits, double *prob_out, double *complement_out) noexcept nogil
+        double (*softmax_loss)(Py_ssize_t count, Py_ssize_t width, Py_ssize_t n_classes, const Py_ssize_t *label,
+                               const double *target, const double *weight, double *values) noexcept nogil
+        void (*softmax)(Py_ssize_t count, Py_ssize_t width, double *values) noexcept nogil
+        void (*softmax_product)(Py_ssize_t count, Py_ssize_t width, const double *prob, const double *weight,
+                                double *values) noexcept nogil
+        void (*add_rows)(Py_ssize_t count, Py_ssize_t width, const double *values, double *sums) noexcept nogil
 
     const block_kernels *block_kernels_named(const char *isa)
     const char **block_kernels_names

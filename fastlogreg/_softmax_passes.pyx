@@ -1,0 +1,330 @@
+"""Passes over X for the softmax of K classes, fused: logits, probabilities and what is summed from them, block by block.
+
+Nothing of the size n x K is kept. Inside, coefficients and gradients have a row for each feature and a column for each
+class, up to whole vectors of padding classes whose logits are -infinity.
+"""
+
+import numpy as np
+
+from libc.math cimport NAN, sqrt
+from libc.string cimport memcpy, memset
+
+from fastlogreg._design cimport Design, pass_job
+from fastlogreg._kernels.dispatch cimport PANEL_ALIGNMENT, chunk_function, chunk_start
+
+
+cdef struct softmax_job:
+    pass_job pass_                  # first, so that a design can run it
+    Py_ssize_t width                # classes, and padding up to whole vectors
+    const Py_ssize_t *label         # n, or NULL
+    const double *target            # n x K, where there are no labels
+    const double *direction         # n_features x width, where a pass has one
+    const double *direction_intercept
+
+
+cdef inline Py_ssize_t _padded(Py_ssize_t n_classes) noexcept nogil:
+    return (n_classes + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
+
+
+cdef inline const double *_weight_of(const softmax_job *job, Py_ssize_t first) noexcept nogil:
+    return job.pass_.weight + first if job.pass_.weight != NULL else NULL
+
+
+cdef inline void _logits(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *out) noexcept nogil:
+    job.pass_.kernels.class_logits(job.pass_.X, first, count, job.width, job.pass_.coef, job.pass_.intercept, out)
+
+
+cdef inline void _direction(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *out) noexcept nogil:
+    job.pass_.kernels.class_logits(job.pass_.X, first, count, job.width, job.direction, job.direction_intercept, out)
+
+
+cdef inline double _loss(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *values) noexcept nogil:
+    """The block's loss; residuals take the place of the logits."""
+    cdef Py_ssize_t K = job.pass_.n_outputs
+    return job.pass_.pointwise.softmax_loss(
+        count, job.width, K, job.label + first if job.label != NULL else NULL,
+        job.target + first * K if job.label == NULL else NULL, _weight_of(job, first), values)
+
+
+cdef void _loss_gradient_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the loss (1, padded), the intercepts' gradient (width) and the coefficients' (d x width)."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count
+    cdef double *loss = shared.partials + chunk * shared.partial_size
+    cdef double *of_intercept = loss + 1
+    cdef double *gradient = of_intercept + job.width
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    memset(loss, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        loss[0] += _loss(job, first, count, values)
+        shared.pointwise.add_rows(count, job.width, values, of_intercept)
+        shared.kernels.add_class_gradient(shared.X, first, count, job.width, values, gradient)
+        first += count
+
+
+cdef void _hessian_dot_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the intercepts' product (width) and the coefficients' (d x width)."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count
+    cdef double *of_intercept = shared.partials + chunk * shared.partial_size
+    cdef double *product = of_intercept + job.width
+    cdef double *prob = shared.scratch + thread * shared.scratch_size
+    cdef double *values = prob + shared.block_rows * job.width
+    memset(of_intercept, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, prob)
+        shared.pointwise.softmax(count, job.width, prob)
+        _direction(job, first, count, values)
+        shared.pointwise.softmax_product(count, job.width, prob, _weight_of(job, first), values)
+        shared.pointwise.add_rows(count, job.width, values, of_intercept)
+        shared.kernels.add_class_gradient(shared.X, first, count, job.width, values, product)
+        first += count
+
+
+cdef void _line_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the loss, its slope and its curvature along the direction."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, size
+    cdef double *sums = shared.partials + chunk * shared.partial_size
+    cdef double *residual = shared.scratch + thread * shared.scratch_size
+    cdef double *prob = residual + shared.block_rows * job.width
+    cdef double *direction = prob + shared.block_rows * job.width
+    cdef double *product = direction + shared.block_rows * job.width
+    memset(sums, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        size = count * job.width
+        _logits(job, first, count, prob)
+        memcpy(residual, prob, size * sizeof(double))
+        _direction(job, first, count, direction)
+        memcpy(product, direction, size * sizeof(double))
+        sums[0] += _loss(job, first, count, residual)
+        sums[1] += shared.pointwise.multiply(size, direction, residual)
+        shared.pointwise.softmax(count, job.width, prob)
+        shared.pointwise.softmax_product(count, job.width, prob, _weight_of(job, first), product)
+        sums[2] += shared.pointwise.multiply(size, direction, product)
+        first += count
+
+
+cdef void _largest_range_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the largest range over the classes of one sample's logits."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    cdef const double *row
+    cdef double low, high, largest = 0.0
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        for i in range(count):
+            row = values + i * job.width
+            low = high = row[0]
+            for k in range(shared.n_outputs):
+                low = row[k] if row[k] < low else low
+                high = row[k] if row[k] > high else high
+                if row[k] != row[k]:
+                    largest = NAN
+            if high - low > largest:
+                largest = high - low
+        first += count
+    shared.partials[chunk] = largest
+
+
+cdef void _intercept_hessian_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the upper triangle of sum_i weight_i prob_i prob_i' (width x width)."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k
+    cdef double *gram = shared.partials + chunk * shared.partial_size
+    cdef double *prob = shared.scratch + thread * shared.scratch_size
+    memset(gram, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, prob)
+        shared.pointwise.softmax(count, job.width, prob)
+        if shared.weight != NULL:
+            for i in range(count):
+                for k in range(job.width):
+                    prob[i * job.width + k] *= sqrt(shared.weight[first + i])
+        shared.pointwise.add_rank_update(count, job.width, prob, gram)
+        first += count
+
+
+cdef void _pair_grams_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves for each pair k < l of classes the upper triangle of the Gram matrix of [X - shift, 1] with the weights
+    weight_i prob_ik prob_il; rows as wide as a panel."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k, l
+    cdef Py_ssize_t width = _padded(shared.X.n_features + 1)
+    cdef double *gram
+    cdef double *prob = shared.scratch + thread * shared.scratch_size
+    cdef double *pair_weight = prob + shared.block_rows * job.width
+    cdef double *panel = pair_weight + shared.block_rows
+    memset(shared.partials + chunk * shared.partial_size, 0, shared.partial_size * sizeof(double))
+    memset(panel, 0, shared.block_rows * width * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, prob)
+        shared.pointwise.softmax(count, job.width, prob)
+        gram = shared.partials + chunk * shared.partial_size
+        for k in range(shared.n_outputs):
+            for l in range(k + 1, shared.n_outputs):
+                for i in range(count):
+                    pair_weight[i] = prob[i * job.width + k] * prob[i * job.width + l]
+                    if shared.weight != NULL:
+                        pair_weight[i] *= shared.weight[first + i]
+                shared.kernels.fill_panel(shared.X, first, count, pair_weight, shared.shift, width, panel)
+                shared.pointwise.add_rank_update(count, width, panel, gram)
+                gram += width * width
+        first += count
+
+
+cdef class SoftmaxPasses:
+    """The passes over a design for K classes.
+
+    Parameters
+    ----------
+    design : Design
+        The matrix X (n, d).
+    n_classes : int
+        K.
+    target : ndarray of shape (n,), intp, or (n, K), float64
+        The classes of the samples, in [0, K), or their probabilities, whose rows sum to one.
+    sample_weight : ndarray of shape (n,), float64, or None
+    """
+
+    cdef readonly Design design
+    cdef readonly Py_ssize_t n_classes
+    cdef Py_ssize_t _width
+    cdef const Py_ssize_t[::1] _label
+    cdef const double[:, ::1] _target
+    cdef const double[::1] _weight
+
+    def __init__(self, Design design, Py_ssize_t n_classes, target, const double[::1] sample_weight=None):
+        self.design, self.n_classes, self._width = design, n_classes, _padded(n_classes)
+        if target.ndim == 1:
+            self._label = target
+        else:
+            self._target = target
+        n_targets = target.shape[0]
+        if n_targets != design.n_samples or (target.ndim == 2 and target.shape[1] != n_classes):
+            raise ValueError(f"target is {target.shape}, for {design.n_samples} samples and {n_classes} classes")
+        if target.ndim == 1 and n_targets and not 0 <= np.min(target) <= np.max(target) < n_classes:
+            raise ValueError(f"labels must lie in [0, {n_classes})")
+        if sample_weight is not None and sample_weight.shape[0] != design.n_samples:
+            raise ValueError(f"{sample_weight.shape[0]} weights for {design.n_samples} samples")
+        self._weight = sample_weight
+
+    def loss_gradient(self, coef, intercept):
+        """Summed cross-entropy, its gradient in coef (K, d) and in intercept (K,). One pass."""
+        cdef Py_ssize_t d = self.design.n_features
+        cdef softmax_job job = self._job(1 + self._width * (d + 1), self._width)
+        packed = self._packed(coef, intercept, -np.inf)
+        self._set_coef(&job, packed)
+        sums = self._run(&_loss_gradient_chunk, &job)
+        return float(sums[0]), *self._unpacked(sums[1:])
+
+    def hessian_dot(self, coef, intercept, direction, direction_intercept):
+        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction of these shapes, in
+        these shapes. One pass."""
+        cdef Py_ssize_t d = self.design.n_features
+        cdef softmax_job job = self._job(self._width * (d + 1), 2 * self._width)
+        packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
+        self._set_coef(&job, packed)
+        self._set_direction(&job, direction)
+        return self._unpacked(self._run(&_hessian_dot_chunk, &job))
+
+    def line(self, coef, intercept, direction, direction_intercept):
+        """Summed cross-entropy and its first and second derivative along a direction (3,). One pass."""
+        cdef softmax_job job = self._job(3, 4 * self._width)
+        packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
+        self._set_coef(&job, packed)
+        self._set_direction(&job, direction)
+        return self._run(&_line_chunk, &job)
+
+    def largest_range(self, coef, intercept):
+        """The largest difference between two logits of one sample; NaN if one is. One pass."""
+        cdef softmax_job job = self._job(1, self._width)
+        packed = self._packed(coef, intercept, 0.0)
+        self._set_coef(&job, packed)
+        self._run(&_largest_range_chunk, &job)
+        return float(np.max(self.design._partials[:job.pass_.n_chunks]))
+
+    def intercept_hessian(self, coef, intercept):
+        """The Hessian of the summed cross-entropy in the intercepts (K, K). One pass."""
+        cdef softmax_job job = self._job(self._width * self._width, self._width)
+        packed = self._packed(coef, intercept, -np.inf)
+        self._set_coef(&job, packed)
+        products = self._run(&_intercept_hessian_chunk, &job).reshape(self._width, self._width)
+        products = np.triu(products[:self.n_classes, :self.n_classes], 1)
+        products += products.T
+        return np.diag(products.sum(axis=1)) - products
+
+    def pair_grams(self, coef, intercept, const double[::1] center):
+        """For each pair k < l of classes, in lexical order, ``Z' diag(weight prob_k prob_l) Z`` (d + 1, d + 1) with
+        Z = [X - center, 1], X dense. One pass.
+
+        The Hessian in the classes' coefficients and intercepts is the sum of these, each times
+        ``(e_k - e_l) (e_k - e_l)'``: no two terms cancel.
+        """
+        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1)
+        if self.design._kernels.fill_panel == NULL:
+            raise ValueError("the Gram matrices of pairs are for dense X")
+        if center.shape[0] != d:
+            raise ValueError(f"{center.shape[0]} values for {d} features")
+        cdef softmax_job job = self._job(K * (K - 1) // 2 * width * width, self._width + 1 + width)
+        packed = self._packed(coef, intercept, -np.inf)
+        self._set_coef(&job, packed)
+        job.pass_.shift = &center[0]
+        upper = self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
+        return np.triu(upper) + np.triu(upper, 1).transpose(0, 2, 1)
+
+    cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row):
+        cdef softmax_job job
+        cdef Py_ssize_t outputs = partial_size // self.design.n_features + 1
+        memset(&job, 0, sizeof(job))
+        job.pass_ = self.design._job(self.n_classes, self.design._chunk_limit(outputs), partial_size)
+        job.pass_.block_rows = self.design._class_block_rows(scratch_a_row)
+        job.width = self._width
+        job.label = &self._label[0] if self._label is not None else NULL
+        job.target = &self._target[0, 0] if self._target is not None else NULL
+        job.pass_.weight = &self._weight[0] if self._weight is not None else NULL
+        self.design._give_scratch(&job.pass_, scratch_a_row * job.pass_.block_rows)
+        return job
+
+    cdef void _set_coef(self, softmax_job *job, const double[:, ::1] packed):
+        job.pass_.coef, job.pass_.intercept = &packed[0, 0], &packed[self.design.n_features, 0]
+
+    cdef void _set_direction(self, softmax_job *job, const double[:, ::1] packed):
+        job.direction, job.direction_intercept = &packed[0, 0], &packed[self.design.n_features, 0]
+
+    cdef _run(self, chunk_function chunk, softmax_job *job):
+        return self.design._run(chunk, &job.pass_)
+
+    def _packed(self, coef, intercept, padding):
+        """Rows of features and then the intercepts, padded (d + 1, width)."""
+        K, d = self.n_classes, self.design.n_features
+        if coef.shape != (K, d) or intercept.shape != (K,):
+            raise ValueError(f"coef {coef.shape} and intercept {intercept.shape} do not fit {K} classes, {d} features")
+        packed = np.zeros((d + 1, self._width))
+        packed[:d, :K], packed[d, :K], packed[d, K:] = coef.T, intercept, padding
+        return packed
+
+    def _unpacked(self, sums):
+        """Coefficients (K, d) and intercepts (K,) from the intercepts' row and those of the features."""
+        rows = sums.reshape(-1, self._width)[:, :self.n_classes]
+        return np.ascontiguousarray(rows[1:].T), rows[0].copy()
