@@ -68,6 +68,9 @@ class Objective:
     pilot : fastlogreg._pilot.Pilot or None
     """
 
+    # sigma' <= 1/4
+    MAX_CURVATURE = 0.25
+
     def __init__(
         self,
         design,
@@ -80,19 +83,25 @@ class Objective:
         coordinates=None,
     ):
         self.design = design
-        self.target = np.atleast_2d(target)
         self.sample_weight = sample_weight
         self.total_weight = float(design.n_samples if sample_weight is None else np.sum(sample_weight))
         self.l2 = l2
         self.fit_intercept = fit_intercept
-        self.n_outputs = self.target.shape[0]
+        self._set_target(target)
         self.n_parameters = self.n_outputs * (design.n_features + fit_intercept)
-        self.mean_target = self._mean_target()
         self.pilot = None
         self._parts = []
         if coordinates is None:
             coordinates = self._standardized() if standardize else self._plain()
         self._set_coordinates(coordinates)
+
+    def _set_target(self, target):
+        self.target = np.atleast_2d(target)
+        self.n_outputs = self.target.shape[0]
+        if self.sample_weight is None:
+            self.mean_target = self.target.mean(axis=1)
+        else:
+            self.mean_target = self.target @ self.sample_weight / self.total_weight
 
     def _plain(self):
         d = self.design.n_features
@@ -117,11 +126,6 @@ class Objective:
         self.ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
         self.ridge[:, :d] = self.l2 * self.inverse_scale**2
         self.ridge = self.ridge.ravel()
-
-    def _mean_target(self):
-        if self.sample_weight is None:
-            return self.target.mean(axis=1)
-        return self.target @ self.sample_weight / self.total_weight
 
     def _start_curvature(self):
         p = self._start_prob() if self.fit_intercept else np.array([0.5])
@@ -198,14 +202,35 @@ class Objective:
                 start.logits[k], end.logits[k], t, self.target[k], self.sample_weight, self.design.n_threads
             )
         direction = end.parameters - start.parameters
-        at = start.parameters + t * direction
+        return sums / self.total_weight + self._penalty_on_line(start.parameters + t * direction, direction)
+
+    def _penalty_on_line(self, at, direction):
+        """Value, slope and curvature of the penalty along a direction."""
         weighted = self.ridge * direction
-        penalty = np.array([0.5 * at @ (self.ridge * at), at @ weighted, direction @ weighted])
-        return sums / self.total_weight + penalty
+        return np.array([0.5 * at @ (self.ridge * at), at @ weighted, direction @ weighted])
 
     def largest_logit_change(self, start, end):
         """The largest change of any logit between two points; no pass over X."""
         return _pointwise.largest_difference(start.logits, end.logits)
+
+    @property
+    def has_matrix(self):
+        """Whether the Hessian's matrix costs little more than readings of X."""
+        return self.n_outputs == 1
+
+    def over(self, design):
+        """The same objective over another matrix X of the same samples."""
+        return type(self)(
+            design,
+            self.target,
+            sample_weight=self.sample_weight,
+            l2=self.l2,
+            fit_intercept=self.fit_intercept,
+        )
+
+    def preconditioner(self, point):
+        """The function that applies an approximate inverse of the Hessian at a point, or None where coordinates are all
+        that is known."""
 
     def hessian(self, point):
         """The `Hessian` at a point; from the stored logits, no pass over X yet."""
@@ -235,18 +260,20 @@ class Objective:
         return objective, np.concatenate([columns, np.arange(d, d + self.fit_intercept)])
 
     def curvature_bound(self):
-        """A number that no eigenvalue of any Hessian exceeds, from sigma' <= 1/4.
+        """A number that no eigenvalue of any Hessian exceeds, from the largest curvature of a sample's loss.
 
         The largest eigenvalue of the Hessian with that curvature where its matrix is cheap (one pass), else its trace.
         """
         d = self.design.n_features
-        weight = np.full(self.design.n_samples, 0.25) if self.sample_weight is None else 0.25 * self.sample_weight
+        weight = np.ones(self.design.n_samples) if self.sample_weight is None else self.sample_weight
+        weight = self.MAX_CURVATURE * weight
         if d <= 500:
             bound = np.linalg.eigvalsh(self._gram(weight))[-1]
         else:
             mean, variance = self.design.moments(weight)
             squares = variance + (mean - self.center) ** 2
-            bound = 0.25 * (squares @ self.inverse_scale**2 + self.fit_intercept * self.inverse_intercept_scale**2)
+            of_intercept = self.fit_intercept * self.inverse_intercept_scale**2
+            bound = self.MAX_CURVATURE * (squares @ self.inverse_scale**2 + of_intercept)
         return float(bound) + float(self.ridge.max(initial=0.0))
 
     def _gram(self, weight):
@@ -259,11 +286,15 @@ class Objective:
         A mean loss below the least weight's share of log 2 leaves no sample a loss of log 2, so none is misclassified
         and longer coefficients are better without end.
         """
-        if self.l2 > 0 or np.any((self.target > 0) & (self.target < 1)):
+        if self.l2 > 0 or not self._has_labels():
             return False
         weight = self.sample_weight
         least = 1.0 if weight is None else weight[weight > 0].min()
         return point.value * self.total_weight < least * np.log(2)
+
+
+    def _has_labels(self):
+        return not np.any((self.target > 0) & (self.target < 1))
 
 
 class Hessian:
@@ -286,6 +317,11 @@ class Hessian:
         coef, intercept = self.objective.to_coef(direction)
         product = self.objective.design.hessian_dot(self.curvature, coef, intercept)
         return self.objective._gradient(*product, direction)
+
+    def intercept_block(self):
+        """The rows and columns of the intercepts (K, K)."""
+        factor = self.objective.inverse_intercept_scale**2 / self.objective.total_weight
+        return np.diag(factor * self.curvature.sum(axis=1))
 
     def mean_curvature(self):
         """The mean curvature of a sample in that at the start, where the diagonal is one without the penalty."""

@@ -11,7 +11,6 @@ import numpy as np
 import scipy.linalg
 
 from fastlogreg._design import as_design
-from fastlogreg._objective import Objective
 
 
 class RowSpan:
@@ -36,13 +35,7 @@ class RowSpan:
         self._corner = np.tril(factor[:rank, :rank])
         rows = np.empty((objective.design.n_samples, rank))
         rows[order - 1] = np.tril(factor)[:, :rank]
-        self.objective = Objective(
-            as_design(rows, objective.design.n_threads),
-            objective.target,
-            sample_weight=objective.sample_weight,
-            l2=objective.l2,
-            fit_intercept=objective.fit_intercept,
-        )
+        self.objective = objective.over(as_design(rows, objective.design.n_threads))
 
     def project(self, parameters):
         """Parameters over the span with the logits of the whole objective's on the rows. One pass."""

@@ -13,6 +13,10 @@ from fastlogreg._design cimport Design, pass_job
 from fastlogreg._kernels.dispatch cimport PANEL_ALIGNMENT, chunk_function, chunk_start
 
 
+# What a chunk's Gram matrices take to add up is little beside the products of so many rows.
+cdef Py_ssize_t MIN_PAIR_ROWS = 512
+
+
 cdef struct softmax_job:
     pass_job pass_                  # first, so that a design can run it
     Py_ssize_t width                # classes, and padding up to whole vectors
@@ -286,18 +290,20 @@ cdef class SoftmaxPasses:
             raise ValueError("the Gram matrices of pairs are for dense X")
         if center.shape[0] != d:
             raise ValueError(f"{center.shape[0]} values for {d} features")
-        cdef softmax_job job = self._job(K * (K - 1) // 2 * width * width, self._width + 1 + width)
+        cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = min(4, self.design.n_samples // MIN_PAIR_ROWS)
+        cdef softmax_job job = self._job(n_pairs * width * width, self._width + 1 + width, least_chunks)
         packed = self._packed(coef, intercept, -np.inf)
         self._set_coef(&job, packed)
         job.pass_.shift = &center[0]
         upper = self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
         return np.triu(upper) + np.triu(upper, 1).transpose(0, 2, 1)
 
-    cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row):
+    cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row, Py_ssize_t least_chunks=1):
         cdef softmax_job job
         cdef Py_ssize_t outputs = partial_size // self.design.n_features + 1
+        cdef Py_ssize_t chunk_limit = max(least_chunks, self.design._chunk_limit(outputs))
         memset(&job, 0, sizeof(job))
-        job.pass_ = self.design._job(self.n_classes, self.design._chunk_limit(outputs), partial_size)
+        job.pass_ = self.design._job(self.n_classes, chunk_limit, partial_size)
         job.pass_.block_rows = self.design._class_block_rows(scratch_a_row)
         job.width = self._width
         job.label = &self._label[0] if self._label is not None else NULL

@@ -211,14 +211,13 @@ def early_end(objective, point, tol, n_iter, stop):
 def has_cheap_matrix(objective):
     """Whether the Hessian is better factored than multiplied with."""
     largest = min(MAX_MATRIX_PARAMETERS, max(FEW_PARAMETERS, objective.design.n_samples))
-    return objective.n_outputs == 1 and objective.n_parameters <= largest
+    return objective.has_matrix and objective.n_parameters <= largest
 
 
 def has_cheap_row_span(objective):
     """Whether the problem is better solved in the span of its rows: see `fastlogreg._row_span`."""
-    n_samples = objective.design.n_samples
-    fewer_samples = objective.n_parameters > max(FEW_PARAMETERS, n_samples)
-    return objective.n_outputs == 1 and fewer_samples and n_samples <= MAX_MATRIX_PARAMETERS
+    n_samples, n_columns = objective.design.n_samples, objective.n_parameters // objective.n_outputs
+    return max(FEW_PARAMETERS, n_samples) < n_columns and n_samples <= MAX_MATRIX_PARAMETERS
 
 
 def _gradient_rounding(point):
@@ -294,6 +293,9 @@ class ConjugateGradients:
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""
+        known = self._objective.preconditioner(point)
+        if known is not None:
+            return known
         ridge = self._objective.ridge
         diagonal = hessian.mean_curvature() * np.maximum(1.0 - ridge, 0.0) + ridge
         inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
@@ -314,14 +316,9 @@ class ConjugateGradients:
 
 def _clear_intercept_residual(hessian, direction, residual):
     """Move the intercepts so that their residuals are zero, as a feasible dual point needs. One pass."""
-    intercepts = np.zeros_like(direction)
-    width = direction.size // hessian.objective.n_outputs
-    intercepts[width - 1 :: width] = 1.0
-    column = hessian.dot(intercepts)  # outputs do not touch one another, so one product serves them all
-    for k in range(hessian.objective.n_outputs):
-        own = slice(k * width, (k + 1) * width)
-        last = (k + 1) * width - 1
-        if column[last] > 0:
-            shift = residual[last] / column[last]
-            direction[last] -= shift
-            residual[own] -= shift * column[own]
+    block = hessian.intercept_block()
+    width = direction.size // len(block)
+    shift = np.zeros_like(direction)
+    shift[width - 1 :: width] = np.linalg.lstsq(block, residual[width - 1 :: width])[0]
+    direction -= shift
+    residual -= hessian.dot(shift)

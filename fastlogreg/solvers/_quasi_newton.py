@@ -17,12 +17,19 @@ class InverseHessian:
     Parameters
     ----------
     base : callable, default=None
-        Gradient in, ``H^-1 gradient`` out. None stands for the identity, scaled to the newest pair.
+        Gradient in, ``H^-1 gradient`` out. None stands for the identity.
+    rescale : bool, default=True
+        Whether the base's size is to be taken from the newest pair.
     """
 
-    def __init__(self, base=None):
-        self._base = base or self._scaled
+    def __init__(self, base=None, rescale=True):
+        self._base = base or np.copy
+        self._rescale = rescale
         self._pairs = deque(maxlen=MEMORY)
+
+    def rebase(self, base):
+        """Take another inverse Hessian as the one known beforehand."""
+        self._base = base
 
     def update(self, start, end):
         """Remember the step between two points."""
@@ -41,13 +48,13 @@ class InverseHessian:
             share = float(step @ result) / product
             result -= share * change
             shares.append(share)
-        result = self._base(result)
+        result = self._scale() * self._base(result)
         for (step, change, product), share in zip(self._pairs, reversed(shares), strict=True):
             result += (share - float(change @ result) / product) * step
         return result
 
-    def _scaled(self, gradient):
-        if not self._pairs:
-            return gradient
+    def _scale(self):
+        if not (self._rescale and self._pairs):
+            return 1.0
         _, change, product = self._pairs[-1]
-        return gradient * (product / float(change @ change))
+        return product / float(change @ self._base(change))

@@ -1,0 +1,159 @@
+"""The mean objective of softmax regression for K classes, in parameters that determine it.
+
+For class coefficients w_k (d,) and intercepts b_k, samples x_i with weights s_i and target probabilities p_ik::
+
+    f = sum_i s_i [log sum_k exp(u_ik) - sum_k p_ik u_ik] / sum_i s_i + l2 / 2 sum_k |w_k|^2,   u_ik = x_i . w_k + b_k
+
+Adding one vector to all w_k changes no probability, so the minimiser's sum to zero (the penalty asks for it, and
+without one it is the choice of scikit-learn), and so do the intercepts. The solvers' parameters are the K - 1 contrasts
+v of such rows, ``w = Q v`` with orthonormal columns Q that sum to zero: then ``|w| = |v|``, and no direction is flat
+for want of identification: see `fastlogreg._contrasts`.
+"""
+
+import numpy as np
+
+from fastlogreg._class_blocks import ClassBlocks
+from fastlogreg._contrasts import contrasts, of_contrasts, of_pairs
+from fastlogreg._design import DenseDesign
+from fastlogreg._objective import Objective, Point, half_square
+from fastlogreg._softmax_passes import SoftmaxPasses
+
+
+class SoftmaxObjective(Objective):
+    """The mean objective of K classes.
+
+    Parameters
+    ----------
+    design : Design
+    target : ndarray of shape (n,), intp, or (n, K), float64
+        Classes in [0, K), or probabilities whose rows sum to one.
+    n_classes : int
+    sample_weight, l2, fit_intercept, standardize, coordinates
+        As for `Objective`.
+    """
+
+    # diag(p) - p p' <= 1/2 (Boehning 1992)
+    MAX_CURVATURE = 0.5
+
+    def __init__(self, design, target, n_classes, **options):
+        self.n_classes = n_classes
+        super().__init__(design, target, **options)
+        self._passes = SoftmaxPasses(design, n_classes, target, self.sample_weight)
+        self._class_blocks = None
+
+    def _set_target(self, target):
+        self.target, self.n_outputs = target, self.n_classes - 1
+        if target.ndim == 1:
+            sums = np.bincount(target, weights=self.sample_weight, minlength=self.n_classes)
+        else:
+            sums = target.sum(axis=0) if self.sample_weight is None else self.sample_weight @ target
+        self.mean_target = sums / self.total_weight
+
+    def _start_curvature(self):
+        p = self._start_prob() if self.fit_intercept else np.full(self.n_classes, 1.0 / self.n_classes)
+        return float(np.mean(p * (1 - p)))
+
+    def start(self):
+        """Zero coefficients, and the intercepts that make the mean prediction the mean target."""
+        intercept = np.log(self._start_prob()) if self.fit_intercept else np.zeros(self.n_classes)
+        return self.from_coef(np.zeros((self.n_classes, self.design.n_features)), intercept)
+
+    def value_without_coefficients(self):
+        """The value at `start`, which takes no pass."""
+        if not self.fit_intercept:
+            return float(np.log(self.n_classes))
+        p = self._start_prob()
+        return float(np.log(p.sum()) - self.mean_target @ np.log(p))
+
+    def from_coef(self, coef, intercept):
+        """Parameters of the coefficients (K, d) and intercepts (K,), less what all classes share."""
+        return self.coordinates.from_coef(contrasts(coef), contrasts(intercept))
+
+    def to_coef(self, parameters):
+        """Coefficients (K, d) and intercepts (K,) of the parameters, each summing to zero over the classes."""
+        coef, intercept = self.coordinates.to_coef(parameters)
+        return of_contrasts(coef), of_contrasts(intercept)
+
+    def _gradient(self, coef_gradient, intercept_gradient, parameters):
+        return super()._gradient(contrasts(coef_gradient), contrasts(intercept_gradient), parameters)
+
+    def evaluate(self, parameters, recycle=None):  # noqa: ARG002
+        """The `Point` at the parameters, which keeps no logits. One pass."""
+        loss, *gradient = self._passes.loss_gradient(*self.to_coef(parameters))
+        value = loss / self.total_weight + half_square(self.ridge, parameters)
+        return Point(parameters, value, self._gradient(*gradient, parameters), None)
+
+    def on_line(self, start, end, t):
+        """Value, slope and curvature in t at ``start + t (end - start)``. One pass."""
+        direction = end.parameters - start.parameters
+        at = start.parameters + t * direction
+        sums = self._passes.line(*self.to_coef(at), *self.to_coef(direction))
+        return sums / self.total_weight + self._penalty_on_line(at, direction)
+
+    def largest_logit_change(self, start, end):
+        """The largest change between two points of the difference of any two logits of a sample. One pass."""
+        return self._passes.largest_range(*self.to_coef(end.parameters - start.parameters))
+
+    @property
+    def has_matrix(self):
+        """Whether the Hessian's matrix costs little more than readings of X."""
+        return isinstance(self.design, DenseDesign)
+
+    def over(self, design):
+        """The same objective over another matrix X of the same samples."""
+        return SoftmaxObjective(
+            design,
+            self.target,
+            self.n_classes,
+            sample_weight=self.sample_weight,
+            l2=self.l2,
+            fit_intercept=self.fit_intercept,
+        )
+
+    def fullest_columns(self, count):  # noqa: ARG002
+        """None: `preconditioner` takes their part."""
+
+    def preconditioner(self, point):
+        """The function that applies an approximate inverse of the Hessian at a point: see `ClassBlocks`."""
+        if self._class_blocks is None:
+            self._class_blocks = ClassBlocks(self)
+        return self._class_blocks.at(point)
+
+    def hessian(self, point):
+        """The `SoftmaxHessian` at a point; no pass over X yet."""
+        return SoftmaxHessian(self, self._passes, point)
+
+    def _has_labels(self):
+        return self.target.ndim == 1
+
+
+class SoftmaxHessian:
+    """The Hessian of a `SoftmaxObjective` at a point, penalty included, in the objective's parameters."""
+
+    def __init__(self, objective, passes, point):
+        self.objective = objective
+        self._passes = passes
+        self._coef, self._intercept = objective.to_coef(point.parameters)
+
+    def dot(self, direction):
+        """``H direction``. One pass."""
+        product = self._passes.hessian_dot(self._coef, self._intercept, *self.objective.to_coef(direction))
+        return self.objective._gradient(*product, direction)
+
+    def intercept_block(self):
+        """The rows and columns of the intercepts (K - 1, K - 1). One pass."""
+        block = contrasts(contrasts(self._passes.intercept_hessian(self._coef, self._intercept)).T)
+        return block * (self.objective.inverse_intercept_scale**2 / self.objective.total_weight)
+
+    def matrix(self):
+        """The matrix (n_parameters, n_parameters), of dense X. One pass."""
+        objective, n_contrasts = self.objective, self.objective.n_outputs
+        grams = self._passes.pair_grams(self._coef, self._intercept, objective.center)
+        pairs = of_pairs(objective.n_classes)
+        blocks = np.einsum("pk,pl,pij->kilj", pairs, pairs, [self._in_parameters(gram) for gram in grams])
+        matrix = blocks.reshape(objective.n_parameters, n_contrasts * blocks.shape[1])
+        matrix.flat[:: len(matrix) + 1] += objective.ridge
+        return matrix
+
+    def _in_parameters(self, gram):
+        return self.objective.coordinates.gram(gram, 1.0 / self.objective.total_weight)
