@@ -9,6 +9,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import scipy.sparse as sp
+import scipy.special
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
@@ -21,7 +22,9 @@ from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 from fastlogreg._pilot import objective_with_pilot
-from fastlogreg._targets import check_both_classes_weigh, check_probabilities, combined_weight, encode_labels
+from fastlogreg._softmax_objective import SoftmaxObjective
+from fastlogreg._softmax_passes import class_scores
+from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_labels, encode_probabilities
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
 from fastlogreg.solvers import SOLVERS, Stop, early_end, gap_target
 
@@ -70,10 +73,11 @@ def _check_parameters(estimator_class, values):
 
 
 class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
-    """Logistic regression for two classes: scikit-learn's objective and API, proven optimal.
+    """Logistic regression, binary or by softmax: scikit-learn's objective and API, proven optimal.
 
-    Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercept, which is never penalised; s_i
-    are the weights of the samples and L_i their cross-entropy. The columns' units and origins affect neither
+    Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercepts, which are never penalised; s_i
+    are the weights of the samples and L_i their cross-entropy. Two classes share one row of coefficients; of K >= 3 each
+    has its own, and they sum to zero over the classes, as the intercepts do. The columns' units and origins affect neither
     convergence nor speed: the fit works in standardised coordinates and keeps the objective.
 
     Parameters
@@ -111,14 +115,15 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         Threads. None and -1 mean all that are available (cores, container limits, OMP_NUM_THREADS, threadpoolctl).
         The result does not depend on it, bit for bit.
     soft_targets : bool, default=False
-        Whether y holds probabilities in [0, 1] of the positive class, whose classes are then 0 and 1.
+        Whether y holds probabilities in [0, 1] of the second class, or a row of K probabilities or counts for each
+        sample; a row weighs as much as its sum. The classes are then 0 to K - 1.
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
-    coef_ : ndarray of shape (1, n_features)
-        In X's dtype, as `intercept_`.
-    intercept_ : ndarray of shape (1,)
+    classes_ : ndarray of shape (K,)
+    coef_ : ndarray of shape (1, n_features) or (K, n_features)
+        One row for two classes, else one for each. In X's dtype, as `intercept_`.
+    intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : ndarray of shape (1,)
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
@@ -222,8 +227,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         Parameters
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
-        y : array-like of shape (n_samples,)
-            Labels of two classes, or with ``soft_targets=True`` probabilities of the positive one.
+        y : array-like of shape (n_samples,) or (n_samples, K)
+            Labels, or with ``soft_targets=True`` probabilities of the second of two classes, or rows of probabilities
+            or counts of K classes.
         sample_weight : array-like of shape (n_samples,), default=None
             Not negative. A weight of k is the same as k copies of the sample.
 
@@ -234,8 +240,8 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         Raises
         ------
         ValueError
-            For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class or more
-            than two, weights that are all zero.
+            For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
+            that are all zero.
         NotImplementedError
             For a penalty with L1.
         """
@@ -244,14 +250,15 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
             raise ValueError("class_weight is for labels: with soft_targets=True, weigh the samples")
         n_threads = effective_n_threads(self.n_jobs)
         X, y = self._validated(X, y)
-        classes, target = (np.array([0, 1]), check_probabilities(y)) if self.soft_targets else encode_labels(y)
+        classes, target, own_weight = encode_probabilities(y) if self.soft_targets else (*encode_labels(y), None)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = combined_weight(sample_weight, self.class_weight, target, classes)
+        weight = sample_weight if own_weight is None else own_weight * (1.0 if sample_weight is None else sample_weight)
+        weight = combined_weight(weight, self.class_weight, target, classes)
         if weight is not None and not self.soft_targets:
-            check_both_classes_weigh(weight, target, classes)
+            check_two_classes_weigh(weight, target, classes)
         with single_threaded_blas():  # threads of two pools would fight for the cores
-            objective = self._objective(as_design(X, n_threads), target, weight)
+            objective = self._objective(as_design(X, n_threads), target, weight, len(classes))
             self._check_objective(objective, X)
             callbacks = begin_callbacks(self, X, y, sample_weight)
             solution, loss_curve = self._solve(objective, classes, callbacks)
@@ -294,6 +301,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
             dtype=[np.float64, np.float32],
             ensure_all_finite=False,
             y_numeric=self.soft_targets,
+            multi_output=self.soft_targets,
         )
 
     def _check_penalty(self):
@@ -305,13 +313,16 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 f"penalty={self.penalty!r} with l1_ratio={self.l1_ratio!r}: penalties with L1 are not implemented"
             )
 
-    def _objective(self, design, target, weight):
+    def _objective(self, design, target, weight, n_classes):
         """What is minimised, with a pilot for the solver that uses one."""
         with_pilot = self._solver_name() == "newton" and self.max_iter > 0
         total_weight = len(target) if weight is None else weight.sum()
         l2 = 0.0 if self.penalty is None else 1.0 / (self.C * total_weight)
+        options = {"sample_weight": weight, "l2": l2, "fit_intercept": self.fit_intercept}
+        if n_classes > 2:
+            return SoftmaxObjective(design, target, n_classes, **options)
         make = objective_with_pilot if with_pilot else Objective
-        return make(design, target, sample_weight=weight, l2=l2, fit_intercept=self.fit_intercept)
+        return make(design, target, **options)
 
     def _solver_name(self):
         return self.solver if self.solver in SOLVERS else AUTO_SOLVER
@@ -386,8 +397,8 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
         return np.ascontiguousarray(coef, dtype=np.float64)
 
-    def _logits(self, X):
-        """Logits (n,), float64, of validated X, X's dtype and the number of threads."""
+    def _design(self, X):
+        """The design matrix of validated X."""
         fitted = vars(self)
         as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
         if not (as_in_fit and _is_plain(X) and X.shape[1] == self.n_features_in_):
@@ -395,14 +406,21 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
             )
-        n_threads = effective_n_threads(self.n_jobs)
-        logits = as_design(X, n_threads).logits(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))[0]
+        return as_design(X, effective_n_threads(self.n_jobs))
+
+    def _logits(self, design, probabilities=False):
+        """Logits (n,) of two classes, else logits or probabilities (n, K); float64."""
+        coef, intercept = self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64)
+        if len(coef) > 1:
+            logits = class_scores(design, coef, intercept, probabilities)
+        else:
+            logits = design.logits(coef, intercept)[0]
         if not np.isfinite(logits).all():
-            self._check_finite(X)
-        return logits, X.dtype, n_threads
+            self._check_finite(design.X)
+        return logits
 
     def decision_function(self, X):
-        """Logits of the samples: positive for ``classes_[1]``.
+        """Logits of the samples.
 
         Parameters
         ----------
@@ -410,10 +428,11 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
 
         Returns
         -------
-        logits : ndarray of shape (n_samples,)
+        logits : ndarray of shape (n_samples,) or (n_samples, K)
+            Of two classes positive for ``classes_[1]``, else one for each class.
         """
-        logits, dtype, _ = self._logits(X)
-        return logits.astype(dtype, copy=False)
+        design = self._design(X)
+        return self._logits(design).astype(design.X.dtype, copy=False)
 
     def predict(self, X):
         """Classes of the samples.
@@ -426,8 +445,8 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         -------
         classes : ndarray of shape (n_samples,)
         """
-        logits, _, _ = self._logits(X)
-        return self.classes_[(logits > 0).astype(np.intp)]
+        logits = self._logits(self._design(X))
+        return self.classes_[(logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)]
 
     def predict_proba(self, X):
         """Probabilities of the classes.
@@ -438,13 +457,16 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
 
         Returns
         -------
-        probabilities : ndarray of shape (n_samples, 2)
-            In the order of `classes_`. Both columns are accurate, however small.
+        probabilities : ndarray of shape (n_samples, K)
+            In the order of `classes_`. All columns are accurate, however small.
         """
-        logits, dtype, n_threads = self._logits(X)
+        design = self._design(X)
+        logits = self._logits(design, probabilities=True)
+        if logits.ndim == 2:
+            return logits.astype(design.X.dtype, copy=False)
         columns = np.empty((2, len(logits)))
-        _pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=n_threads)
-        return columns.T.astype(dtype, copy=False)
+        _pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=design.n_threads)
+        return columns.T.astype(design.X.dtype, copy=False)
 
     def predict_log_proba(self, X):
         """Logarithms of the probabilities of the classes, never -inf for finite logits.
@@ -455,21 +477,23 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
 
         Returns
         -------
-        log_probabilities : ndarray of shape (n_samples, 2)
+        log_probabilities : ndarray of shape (n_samples, K)
             In the order of `classes_`.
         """
-        logits, dtype, n_threads = self._logits(X)
+        design = self._design(X)
+        logits = self._logits(design)
+        if logits.ndim == 2:
+            return scipy.special.log_softmax(logits, axis=1).astype(design.X.dtype, copy=False)
         columns = np.empty((2, len(logits)))
         for target, column in enumerate(columns):
             # log sigma(u) is minus the cross-entropy of u against 1, log sigma(-u) minus that against 0
             targets = np.full(len(logits), float(target))
-            _pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=n_threads)
-        return np.negative(columns, out=columns).T.astype(dtype, copy=False)
+            _pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=design.n_threads)
+        return np.negative(columns, out=columns).T.astype(design.X.dtype, copy=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.classifier_tags.multi_class = False
         return tags
 
 

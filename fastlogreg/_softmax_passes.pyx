@@ -24,6 +24,8 @@ cdef struct softmax_job:
     const double *target            # n x K, where there are no labels
     const double *direction         # n_features x width, where a pass has one
     const double *direction_intercept
+    double *scores                  # n x K, where a pass leaves them
+    bint probabilities              # whether these are probabilities instead of logits
 
 
 cdef inline Py_ssize_t _padded(Py_ssize_t n_classes) noexcept nogil:
@@ -197,6 +199,66 @@ cdef void _pair_grams_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noe
         first += count
 
 
+cdef void _scores_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i
+    cdef Py_ssize_t K = shared.n_outputs
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        if job.probabilities:
+            shared.pointwise.softmax(count, job.width, values)
+        for i in range(count):
+            memcpy(job.scores + (first + i) * K, values + i * job.width, K * sizeof(double))
+        first += count
+
+
+def class_scores(Design design, coef, intercept, bint probabilities):
+    """Logits or probabilities (n, K) of the classes with coef (K, d) and intercept (K,). One pass."""
+    cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
+    cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
+    cdef double[:, ::1] scores = np.empty((design.n_samples, len(coef)))
+    _set_coef(&job, packed)
+    job.scores, job.probabilities = &scores[0, 0], probabilities
+    design._run(&_scores_chunk, &job.pass_)
+    return scores.base
+
+
+cdef softmax_job _job(Design design, Py_ssize_t n_classes, Py_ssize_t partial_size, Py_ssize_t scratch_a_row,
+                      Py_ssize_t least_chunks=1):
+    """A pass whose chunks leave `partial_size` sums, on a scratch memory of so many doubles a row of a block."""
+    cdef softmax_job job
+    cdef Py_ssize_t outputs = partial_size // design.n_features + 1
+    cdef Py_ssize_t chunk_limit = max(least_chunks, design._chunk_limit(outputs))
+    memset(&job, 0, sizeof(job))
+    job.pass_ = design._job(n_classes, chunk_limit, partial_size)
+    job.pass_.block_rows = design._class_block_rows(scratch_a_row)
+    job.width = _padded(n_classes)
+    design._give_scratch(&job.pass_, scratch_a_row * job.pass_.block_rows)
+    return job
+
+
+cdef void _set_coef(softmax_job *job, const double[:, ::1] packed) noexcept:
+    job.pass_.coef, job.pass_.intercept = &packed[0, 0], &packed[packed.shape[0] - 1, 0]
+
+
+cdef void _set_direction(softmax_job *job, const double[:, ::1] packed) noexcept:
+    job.direction, job.direction_intercept = &packed[0, 0], &packed[packed.shape[0] - 1, 0]
+
+
+def _packed(coef, intercept, padding, n_features):
+    """Coefficients (K, d) and intercepts (K,) as rows of features and one of intercepts, padded (d + 1, width)."""
+    if coef.ndim != 2 or coef.shape[1] != n_features or intercept.shape != coef.shape[:1]:
+        raise ValueError(f"coef {coef.shape} and intercept {intercept.shape} do not fit {n_features} features")
+    K = len(coef)
+    packed = np.zeros((n_features + 1, _padded(K)))
+    packed[:-1, :K], packed[-1, :K], packed[-1, K:] = coef.T, intercept, padding
+    return packed
+
+
 cdef class SoftmaxPasses:
     """The passes over a design for K classes.
 
@@ -238,7 +300,7 @@ cdef class SoftmaxPasses:
         cdef Py_ssize_t d = self.design.n_features
         cdef softmax_job job = self._job(1 + self._width * (d + 1), self._width)
         packed = self._packed(coef, intercept, -np.inf)
-        self._set_coef(&job, packed)
+        _set_coef(&job, packed)
         sums = self._run(&_loss_gradient_chunk, &job)
         return float(sums[0]), *self._unpacked(sums[1:])
 
@@ -248,23 +310,23 @@ cdef class SoftmaxPasses:
         cdef Py_ssize_t d = self.design.n_features
         cdef softmax_job job = self._job(self._width * (d + 1), 2 * self._width)
         packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
-        self._set_coef(&job, packed)
-        self._set_direction(&job, direction)
+        _set_coef(&job, packed)
+        _set_direction(&job, direction)
         return self._unpacked(self._run(&_hessian_dot_chunk, &job))
 
     def line(self, coef, intercept, direction, direction_intercept):
         """Summed cross-entropy and its first and second derivative along a direction (3,). One pass."""
         cdef softmax_job job = self._job(3, 4 * self._width)
         packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
-        self._set_coef(&job, packed)
-        self._set_direction(&job, direction)
+        _set_coef(&job, packed)
+        _set_direction(&job, direction)
         return self._run(&_line_chunk, &job)
 
     def largest_range(self, coef, intercept):
         """The largest difference between two logits of one sample; NaN if one is. One pass."""
         cdef softmax_job job = self._job(1, self._width)
         packed = self._packed(coef, intercept, 0.0)
-        self._set_coef(&job, packed)
+        _set_coef(&job, packed)
         self._run(&_largest_range_chunk, &job)
         return float(np.max(self.design._partials[:job.pass_.n_chunks]))
 
@@ -272,7 +334,7 @@ cdef class SoftmaxPasses:
         """The Hessian of the summed cross-entropy in the intercepts (K, K). One pass."""
         cdef softmax_job job = self._job(self._width * self._width, self._width)
         packed = self._packed(coef, intercept, -np.inf)
-        self._set_coef(&job, packed)
+        _set_coef(&job, packed)
         products = self._run(&_intercept_hessian_chunk, &job).reshape(self._width, self._width)
         products = np.triu(products[:self.n_classes, :self.n_classes], 1)
         products += products.T
@@ -293,42 +355,25 @@ cdef class SoftmaxPasses:
         cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = min(4, self.design.n_samples // MIN_PAIR_ROWS)
         cdef softmax_job job = self._job(n_pairs * width * width, self._width + 1 + width, least_chunks)
         packed = self._packed(coef, intercept, -np.inf)
-        self._set_coef(&job, packed)
+        _set_coef(&job, packed)
         job.pass_.shift = &center[0]
         upper = self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
         return np.triu(upper) + np.triu(upper, 1).transpose(0, 2, 1)
 
     cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row, Py_ssize_t least_chunks=1):
-        cdef softmax_job job
-        cdef Py_ssize_t outputs = partial_size // self.design.n_features + 1
-        cdef Py_ssize_t chunk_limit = max(least_chunks, self.design._chunk_limit(outputs))
-        memset(&job, 0, sizeof(job))
-        job.pass_ = self.design._job(self.n_classes, chunk_limit, partial_size)
-        job.pass_.block_rows = self.design._class_block_rows(scratch_a_row)
-        job.width = self._width
+        cdef softmax_job job = _job(self.design, self.n_classes, partial_size, scratch_a_row, least_chunks)
         job.label = &self._label[0] if self._label is not None else NULL
         job.target = &self._target[0, 0] if self._target is not None else NULL
         job.pass_.weight = &self._weight[0] if self._weight is not None else NULL
-        self.design._give_scratch(&job.pass_, scratch_a_row * job.pass_.block_rows)
         return job
-
-    cdef void _set_coef(self, softmax_job *job, const double[:, ::1] packed):
-        job.pass_.coef, job.pass_.intercept = &packed[0, 0], &packed[self.design.n_features, 0]
-
-    cdef void _set_direction(self, softmax_job *job, const double[:, ::1] packed):
-        job.direction, job.direction_intercept = &packed[0, 0], &packed[self.design.n_features, 0]
 
     cdef _run(self, chunk_function chunk, softmax_job *job):
         return self.design._run(chunk, &job.pass_)
 
     def _packed(self, coef, intercept, padding):
-        """Rows of features and then the intercepts, padded (d + 1, width)."""
-        K, d = self.n_classes, self.design.n_features
-        if coef.shape != (K, d) or intercept.shape != (K,):
-            raise ValueError(f"coef {coef.shape} and intercept {intercept.shape} do not fit {K} classes, {d} features")
-        packed = np.zeros((d + 1, self._width))
-        packed[:d, :K], packed[d, :K], packed[d, K:] = coef.T, intercept, padding
-        return packed
+        if len(coef) != self.n_classes:
+            raise ValueError(f"coef {coef.shape} does not fit {self.n_classes} classes")
+        return _packed(coef, intercept, padding, self.design.n_features)
 
     def _unpacked(self, sums):
         """Coefficients (K, d) and intercepts (K,) from the intercepts' row and those of the features."""

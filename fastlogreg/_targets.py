@@ -2,30 +2,28 @@
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 
 
 def encode_labels(y):
-    """The two classes, sorted, and the target (n,): 1.0 where y is the second.
+    """The K classes, sorted, and the target (n,): of two classes 1.0 where y is the second, of more their numbers.
 
     Raises
     ------
     ValueError
-        With scikit-learn's words, unless y holds exactly two classes.
+        With scikit-learn's words, unless y holds labels of two classes at least.
     """
     found = _two_whole_numbers(y)
     if found is not None:
         return found
     check_classification_targets(y)
-    classes = np.unique(y)
-    if len(classes) > 2:
-        raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
+    classes, numbers = np.unique(y, return_inverse=True)
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
             f"{classes[0]!r}"
         )
-    return classes, (y == classes[1]).astype(np.float64)
+    return classes, numbers.astype(np.intp if len(classes) > 2 else np.float64, copy=False)
 
 
 def _two_whole_numbers(y):
@@ -53,12 +51,31 @@ def _first_other(y):
     return np.argmax(y != y[0])
 
 
-def check_probabilities(y):
-    """The target (n,) of soft targets y; ValueError unless they lie in [0, 1]."""
-    target = np.asarray(y, dtype=np.float64)
-    if not (target.min() >= 0 and target.max() <= 1):
-        raise ValueError("With soft_targets=True, y must hold probabilities in [0, 1]")
-    return target
+def encode_probabilities(y):
+    """The classes, the target and the samples' own weights (n,) or None, of soft targets y.
+
+    Probabilities (n,) of the second of two classes are the target. Rows (n, K) of probabilities or counts are divided by
+    their sums, which become weights; for K = 2 the target is the second column.
+
+    Raises
+    ------
+    ValueError
+        Unless y holds numbers in [0, 1], or rows of at least two numbers that are not negative.
+    """
+    y = np.asarray(y, dtype=np.float64)
+    if y.ndim == 1:
+        if not (y.min() >= 0 and y.max() <= 1):
+            raise ValueError("With soft_targets=True, y must hold probabilities in [0, 1]")
+        return np.arange(2), y, None
+    n_classes = y.shape[1]
+    if n_classes < 2 or not (y.min() >= 0 and np.isfinite(y.max())):
+        raise ValueError(
+            "With soft_targets=True, the rows of y must be probabilities or counts of at least two classes, not negative"
+        )
+    sums = y.sum(axis=1)
+    target = np.divide(y, sums[:, None], out=np.full_like(y, 1.0 / n_classes), where=sums[:, None] > 0)
+    weight = None if np.all(sums == 1.0) else sums
+    return np.arange(n_classes), target if n_classes > 2 else target[:, 1].copy(), weight
 
 
 def combined_weight(sample_weight, class_weight, target, classes):
@@ -74,14 +91,14 @@ def combined_weight(sample_weight, class_weight, target, classes):
     weight = sample_weight
     if class_weight is not None:
         of_class = _class_weights(class_weight, target, classes, sample_weight)
-        weight = np.where(target == 1, of_class[1], of_class[0])
+        weight = of_class[target.astype(np.intp)]
         if sample_weight is not None:
             weight *= sample_weight
     return weight
 
 
-def check_both_classes_weigh(weight, target, classes):
-    """ValueError where one class has no weight at all."""
+def check_two_classes_weigh(weight, target, classes):
+    """ValueError unless samples of two classes have weights."""
     counted = target[weight > 0]
     if counted.size == 0 or counted.min() == counted.max():
         only = "no class" if counted.size == 0 else f"only one class, {classes[int(counted[0])]!r},"
@@ -91,8 +108,8 @@ def check_both_classes_weigh(weight, target, classes):
 
 
 def _class_weights(class_weight, target, classes, sample_weight):
-    """Weights of the two classes; "balanced" counts samples by their weight, so that weights stay repetition."""
+    """Weights of the classes; "balanced" counts samples by their weight, so that weights stay repetition."""
     if isinstance(class_weight, str):
-        share = np.average(target, weights=sample_weight)
-        return 0.5 / np.clip([1.0 - share, share], np.finfo(float).tiny, None)
+        counts = np.bincount(target.astype(np.intp), weights=sample_weight, minlength=len(classes))
+        return counts.sum() / len(classes) / np.clip(counts, np.finfo(float).tiny, None)
     return compute_class_weight(class_weight, classes=classes, y=classes)
