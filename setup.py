@@ -92,6 +92,7 @@ setup(
             extension("fastlogreg._kernels.dispatch"),
             extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
+            extension("fastlogreg._evaluation"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg.solvers._factored_hessian"),
         ],

@@ -61,26 +61,7 @@ cdef Py_ssize_t MAX_CHUNKS = 64
 
 
 # What a variance of zero comes to at most, as the difference of a mean square and a squared mean.
-VARIANCE_ROUNDING = 1e-13
-
-
-cdef struct pass_job:
-    const design_view *X
-    const layout_kernels *kernels
-    const block_kernels *pointwise
-    Py_ssize_t n_chunks
-    Py_ssize_t block_rows
-    Py_ssize_t n_outputs
-    Py_ssize_t partial_size       # doubles a chunk leaves: see each pass
-    double *partials              # n_chunks x partial_size
-    Py_ssize_t scratch_size
-    double *scratch               # n_threads x scratch_size
-    const double *coef
-    const double *intercept
-    const double *target
-    const double *weight
-    const double *shift
-    double *logits                # n_outputs x n, or NULL where a pass need not keep them
+cdef double VARIANCE_ROUNDING = 1e-13
 
 
 cdef inline const double *_pointer(const double[::1] values) noexcept:
@@ -231,18 +212,6 @@ cdef void _csr_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexc
 cdef class Design:
     """What every layout shares: the passes over chunks and blocks. Made by `as_design`."""
 
-    cdef readonly Py_ssize_t n_samples
-    cdef readonly Py_ssize_t n_features
-    cdef readonly Py_ssize_t n_passes
-    cdef readonly Py_ssize_t n_threads
-    cdef readonly object X
-    cdef design_view _view
-    cdef const layout_kernels *_kernels
-    cdef const block_kernels *_pointwise
-    cdef object _keep_alive
-    cdef object _partials
-    cdef object _scratch
-
     def __init__(self, X, Py_ssize_t n_threads=1):
         self.X = X
         self.n_samples, self.n_features = X.shape
@@ -257,7 +226,7 @@ cdef class Design:
         cdef double[:, ::1] logits = np.empty((K, self.n_samples))
         cdef pass_job job = self._job(K, self._chunk_limit(), 0)
         job.coef, job.intercept, job.logits = &coef[0, 0], &intercept[0], &logits[0, 0]
-        self._run(&_logits_chunk, &job)
+        self._run_into(&_logits_chunk, &job, NULL)
         return np.asarray(logits)
 
     def loss_gradient(self, const double[:, ::1] coef, const double[::1] intercept, const double[:, ::1] target,
@@ -267,17 +236,25 @@ cdef class Design:
         The logits (K, n) are written to `logits_out` where given.
         """
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
+        cdef double[::1] sums = np.empty(K * (d + 2))
+        cdef double *logits = NULL
         self._check_shape("target", target, K)
         self._check_weight(sample_weight)
-        cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 2))
         if logits_out is not None:
             self._check_shape("logits_out", logits_out, K)
-            job.logits = &logits_out[0, 0]
-        self._give_scratch(&job, 2 * K * job.block_rows)
-        job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &target[0, 0]
-        job.weight = _pointer(sample_weight)
-        sums = self._run(&_loss_gradient_chunk, &job)
-        return sums[:K], sums[2 * K:].reshape(K, d), sums[K:2 * K]
+            logits = &logits_out[0, 0]
+        self.sum_loss_gradient(K, &coef[0, 0], &intercept[0], &target[0, 0], _pointer(sample_weight), logits, &sums[0])
+        summed = sums.base
+        return summed[:K], summed[2 * K:].reshape(K, d), summed[K:2 * K]
+
+    cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
+                                const double *target, const double *weight, double *logits, double *sums) except *:
+        """`loss_gradient` on pointers: the loss (K), the intercept's gradient (K) and the coefficients' (K x d) go to
+        `sums`; `weight` and `logits` may be NULL."""
+        cdef pass_job job = self._job(n_outputs, self._chunk_limit(), n_outputs * (self.n_features + 2))
+        self._give_scratch(&job, 2 * n_outputs * job.block_rows)
+        job.coef, job.intercept, job.target, job.weight, job.logits = coef, intercept, target, weight, logits
+        self._run_into(&_loss_gradient_chunk, &job, sums)
 
     def hessian_dot(self, const double[:, ::1] curvature, const double[:, ::1] coef, const double[::1] intercept):
         """``X' diag(curvature) (intercept + X coef')`` (K, d) and its intercept row (K,). One pass."""
@@ -297,22 +274,26 @@ cdef class Design:
         its zeros are not read; what is within rounding of no variance then is none.
         """
         self._check_weight(weight)
-        cdef Py_ssize_t d = self.n_features
+        cdef Py_ssize_t d = self.n_features, j
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
         cdef double[::1] ones = np.ones(MAX_BLOCK_ROWS)
         cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
         self._give_scratch(&job, d, zeros=True)
         job.weight, job.target, job.shift = _pointer(weight), &ones[0], &shift[0]
-        sums = self._run(&_moments_chunk, &job) / (self.n_samples if weight is None else np.sum(weight))
-        squared_mean = sums[:d] ** 2
-        variance = sums[d:] - squared_mean
-        variance[variance <= VARIANCE_ROUNDING * squared_mean] = 0.0
-        return shift + sums[:d], variance
+        cdef double[::1] sums = self._run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
+        cdef double total = self.n_samples if weight is None else np.sum(weight), offset
+        for j in range(d):
+            offset = sums[j] / total
+            mean[j] = shift[j] + offset
+            variance[j] = sums[d + j] / total - offset * offset
+            if variance[j] <= VARIANCE_ROUNDING * offset * offset:
+                variance[j] = 0.0
+        return mean.base, variance.base
 
     def fullest_columns(self, Py_ssize_t count):
         """None: a copy of dense columns would be as large a part of X as they are."""
 
-    def _outputs(self, const double[:, ::1] coef, const double[::1] intercept):
+    cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1:
         if coef.shape[1] != self.n_features or intercept.shape[0] != coef.shape[0]:
             raise ValueError(
                 f"coef {coef.shape[0]} x {coef.shape[1]} and intercept {intercept.shape[0]} do not fit "
@@ -320,24 +301,23 @@ cdef class Design:
             )
         return coef.shape[0]
 
-    def _check_shape(self, name, const double[:, ::1] values, Py_ssize_t n_outputs):
+    cdef void _check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *:
         if values.shape[0] != n_outputs or values.shape[1] != self.n_samples:
             raise ValueError(
                 f"{name} is {values.shape[0]} x {values.shape[1]}, expected {n_outputs} x {self.n_samples}"
             )
 
-    def _check_weight(self, const double[::1] weight):
+    cdef void _check_weight(self, const double[::1] weight) except *:
         if weight is not None and weight.shape[0] != self.n_samples:
             raise ValueError(f"{weight.shape[0]} weights for {self.n_samples} samples")
 
-    def _check_gram(self, const double[::1] weight, const double[::1] center):
+    cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *:
         self._check_weight(weight)
         self._check_columns(center)
 
-    def _check_columns(self, *of_columns):
-        for values in of_columns:
-            if values.shape[0] != self.n_features:
-                raise ValueError(f"{values.shape[0]} values for {self.n_features} features")
+    cdef void _check_columns(self, const double[::1] of_columns) except *:
+        if of_columns.shape[0] != self.n_features:
+            raise ValueError(f"{of_columns.shape[0]} values for {self.n_features} features")
 
     cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size):
         """A pass over at most chunk_limit chunks, each of which leaves partial_size sums."""
@@ -368,17 +348,26 @@ cdef class Design:
         job.scratch_size, job.scratch = size, &scratch[0]
 
     cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks):
-        return max(1, min(usable_threads(self.n_threads), n_chunks, self._entries() // MIN_THREAD_ENTRIES))
+        cdef Py_ssize_t worthwhile = min(self.n_threads, n_chunks, self._entries() // MIN_THREAD_ENTRIES)
+        return usable_threads(worthwhile) if worthwhile > 1 else 1
 
     cdef _run(self, chunk_function chunk, pass_job *job):
-        """Run the pass and return the sum of what its chunks left, added in their order."""
-        cdef Py_ssize_t n_threads = self._threads(job.n_chunks), n_chunks = job.n_chunks
+        """Run the pass and return the sum of what its chunks left."""
+        cdef double[::1] sums = np.empty(job.partial_size)
+        self._run_into(chunk, job, &sums[0])
+        return sums.base
+
+    cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:
+        """Run the pass and write the sum of what its chunks left, added in their order."""
+        cdef Py_ssize_t n_threads = self._threads(job.n_chunks), size = job.partial_size, c, i
         self.n_passes += 1
         with nogil:
-            run_chunks(chunk, job, n_chunks, n_threads)
-        if job.partial_size:
-            used = self._partials[:n_chunks * job.partial_size].reshape(n_chunks, job.partial_size)
-            return np.add.reduce(used, axis=0)
+            run_chunks(chunk, job, job.n_chunks, n_threads)
+            for i in range(size):
+                sums[i] = job.partials[i]
+            for c in range(1, job.n_chunks):
+                for i in range(size):
+                    sums[i] += job.partials[c * size + i]
 
     cdef Py_ssize_t _entries(self):
         """Stored entries of X."""
@@ -444,7 +433,8 @@ cdef class DenseDesign(Design):
 
     def sample_gram(self, const double[::1] center, const double[::1] scale):
         """``Z Z'`` (n, n) with Z = (X - center) * scale. One pass."""
-        self._check_columns(center, scale)
+        self._check_columns(center)
+        self._check_columns(scale)
         cdef Py_ssize_t n = self.n_samples, d = self.n_features, width = _panel_width(n)
         cdef design_view transposed = self._view
         transposed.n_samples, transposed.n_features = d, n
@@ -516,7 +506,8 @@ cdef class CSRDesign(Design):
 
     def sample_gram(self, const double[::1] center, const double[::1] scale):
         """``Z Z'`` (n, n) with Z = (X - center) * scale. Two passes over the stored entries."""
-        self._check_columns(center, scale)
+        self._check_columns(center)
+        self._check_columns(scale)
         self.n_passes += 2
         matrix = self._matrix()
         values = matrix.data * np.asarray(scale)[matrix.indices]

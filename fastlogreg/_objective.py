@@ -18,30 +18,11 @@ gets the coefficient 0 that the penalty (or the minimum norm) would give it. In 
 An objective of many samples may have a `pilot`, the objective of a few of them, and then its coordinates.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fastlogreg import _pointwise
-from fastlogreg._coordinates import Coordinates, half_square
-
-
-@dataclass(slots=True)
-class Point:
-    """Parameters and what one pass over X told about them.
-
-    Attributes
-    ----------
-    parameters, gradient : ndarray of shape (n_parameters,)
-    value : float
-        The mean objective.
-    logits : ndarray of shape (K, n)
-    """
-
-    parameters: np.ndarray
-    value: float
-    gradient: np.ndarray
-    logits: np.ndarray
+from fastlogreg._coordinates import Coordinates
+from fastlogreg._evaluation import Evaluation
 
 
 class Objective:
@@ -101,13 +82,7 @@ class Objective:
     def _standardized(self):
         with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
             mean, variance = self.design.moments(self.sample_weight)
-            center = mean if self.fit_intercept else np.zeros_like(mean)
-            if not self.fit_intercept:
-                variance = variance + mean * mean
-            curvature = self._start_curvature()
-            scale = np.sqrt(curvature * variance + self.l2)
-            inverse_scale = np.where(variance > 0, 1.0 / scale, 0.0) + 0.0 * variance  # NaN where that is not finite
-        return Coordinates(center, inverse_scale, 1.0 / np.sqrt(curvature), self.fit_intercept)
+        return Coordinates.standardized(mean, variance, self._start_curvature(), self.l2, self.fit_intercept)
 
     def _set_coordinates(self, coordinates):
         d = self.design.n_features
@@ -117,6 +92,9 @@ class Objective:
         self.ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
         self.ridge[:, :d] = self.l2 * self.inverse_scale**2
         self.ridge = self.ridge.ravel()
+        self._evaluation = Evaluation(
+            self.design, coordinates, self.target, self.sample_weight, self.total_weight, self.ridge
+        )
 
     def _mean_target(self):
         if self.sample_weight is None:
@@ -134,7 +112,7 @@ class Objective:
     @property
     def finite(self):
         """Whether the coordinates are finite: if not, X holds NaN, infinity or squares beyond float64."""
-        return bool(np.all(np.isfinite(self.inverse_scale)) and np.all(np.isfinite(self.center)))
+        return self.coordinates.finite
 
     @property
     def n_passes(self):
@@ -182,13 +160,7 @@ class Objective:
 
         `recycle` is a Point no longer needed, whose memory for logits is used again.
         """
-        logits = np.empty(self.target.shape) if recycle is None else recycle.logits
-        coef, intercept = self.to_coef(parameters)
-        loss, coef_gradient, intercept_gradient = self.design.loss_gradient(
-            coef, intercept, self.target, self.sample_weight, logits
-        )
-        value = float(loss.sum()) / self.total_weight + half_square(self.ridge, parameters)
-        return Point(parameters, value, self._gradient(coef_gradient, intercept_gradient, parameters), logits)
+        return self._evaluation.at(parameters, None if recycle is None else recycle.logits)
 
     def on_line(self, start, end, t):
         """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""

@@ -9,7 +9,7 @@ from enum import Enum
 
 import numpy as np
 
-from fastlogreg._objective import Point
+from fastlogreg._evaluation import Point
 from fastlogreg.solvers._factored_hessian import FactoredHessian, dual_sums
 
 # Above so many parameters (or samples, where they are fewer) a Hessian costs more to form and factor than the products

@@ -1,0 +1,62 @@
+"""Points, and the pass that evaluates the objective at one: see `fastlogreg._objective`, whose compiled part this is."""
+
+import numpy as np
+
+from fastlogreg._coordinates cimport Coordinates, half_square
+from fastlogreg._design cimport Design
+
+
+cdef class Point:
+    """Parameters and what one pass over X told about them.
+
+    Attributes
+    ----------
+    parameters, gradient : ndarray of shape (n_parameters,)
+    value : float
+        The mean objective.
+    logits : ndarray of shape (K, n)
+    """
+
+    def __init__(self, parameters, double value, gradient, logits):
+        self.parameters, self.value, self.gradient, self.logits = parameters, value, gradient, logits
+
+
+cdef class Evaluation:
+    """What an evaluation reads of an objective: data, weights, coordinates and penalty."""
+
+    cdef Design _design
+    cdef Coordinates _coordinates
+    cdef object _shape
+    cdef const double[:, ::1] _target
+    cdef const double[::1] _sample_weight
+    cdef const double[::1] _ridge
+    cdef double _total_weight
+
+    def __init__(self, Design design, Coordinates coordinates, target, sample_weight, double total_weight, ridge):
+        if target.shape[1] != design.n_samples or (sample_weight is not None and len(sample_weight) != design.n_samples):
+            raise ValueError(f"targets {target.shape} and weights do not fit {design.n_samples} samples")
+        self._design, self._coordinates = design, coordinates
+        self._shape = target.shape
+        self._target, self._sample_weight, self._ridge = target, sample_weight, ridge
+        self._total_weight = total_weight
+
+    def at(self, const double[::1] parameters, double[:, ::1] logits=None):
+        """The `Point` at the parameters, with its logits in the array given. One pass."""
+        cdef Py_ssize_t K = self._target.shape[0], d = self._design.n_features, k
+        if logits is None:
+            logits = np.empty(self._shape)
+        cdef double[::1] gradient = np.empty(parameters.shape[0]), scratch = np.empty(K * (2 * d + 3))
+        cdef double *coef = &scratch[0]
+        cdef double *intercept = coef + K * d
+        cdef double *loss = intercept + K
+        cdef double value = 0.0
+        self._coordinates.write_coef(K, &parameters[0], coef, intercept)
+        self._design.sum_loss_gradient(
+            K, coef, intercept, &self._target[0, 0],
+            &self._sample_weight[0] if self._sample_weight is not None else NULL, &logits[0, 0], loss)
+        for k in range(K):
+            value += loss[k]
+        self._coordinates.write_gradient(
+            K, loss + 2 * K, loss + K, 1.0 / self._total_weight, &self._ridge[0], &parameters[0], &gradient[0])
+        value = value / self._total_weight + half_square(self._ridge, parameters)
+        return Point(parameters.base, value, gradient.base, logits.base)
