@@ -95,6 +95,7 @@ setup(
             extension("fastlogreg._evaluation"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg.solvers._factored_hessian"),
+            extension("fastlogreg.solvers._newton_step"),
         ],
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={

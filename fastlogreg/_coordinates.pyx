@@ -100,8 +100,9 @@ cdef class Coordinates:
                 gradient[i] = factor * self.inverse_intercept_scale * of_intercept[k]
                 i += 1
 
-    def gram(self, const double[:, ::1] centered, double factor):
-        """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output."""
+    def gram(self, const double[:, ::1] centered, double factor, const double[::1] ridge=None):
+        """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output,
+        plus `ridge` on the diagonal."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, i, j
         cdef double[:, ::1] gram = np.empty((width, width))
         cdef double scale
@@ -111,6 +112,8 @@ cdef class Coordinates:
                 gram[i, j] = scale * self._inverse_scale[j] * centered[i, j]
             if self.fit_intercept:
                 gram[i, d] = scale * self.inverse_intercept_scale * centered[i, d]
+            if ridge is not None:
+                gram[i, i] += ridge[i]
         return gram.base
 
 

@@ -214,16 +214,16 @@ class Objective:
         d = self.design.n_features
         weight = np.full(self.design.n_samples, 0.25) if self.sample_weight is None else 0.25 * self.sample_weight
         if d <= 500:
-            bound = np.linalg.eigvalsh(self._gram(weight))[-1]
+            bound = np.linalg.eigvalsh(self.gram(weight))[-1]
         else:
             mean, variance = self.design.moments(weight)
             squares = variance + (mean - self.center) ** 2
             bound = 0.25 * (squares @ self.inverse_scale**2 + self.fit_intercept * self.inverse_intercept_scale**2)
         return float(bound) + float(self.ridge.max(initial=0.0))
 
-    def _gram(self, weight):
-        """Mean of ``weight_i z_i z_i'`` over samples in the coordinates of one output. One pass."""
-        return self.coordinates.gram(self.design.gram(weight, self.center), 1.0 / self.total_weight)
+    def gram(self, weight, ridge=None):
+        """Mean of ``weight_i z_i z_i'`` over samples in the coordinates of one output, and `ridge`. One pass."""
+        return self.coordinates.gram(self.design.gram(weight, self.center), 1.0 / self.total_weight, ridge)
 
     def proves_separable(self, point):
         """Whether a value this low shows that a hyperplane separates the classes, and no penalty bounds it.
@@ -268,6 +268,4 @@ class Hessian:
         """The matrix of a single output (n_parameters, n_parameters). One pass."""
         if self.objective.n_outputs != 1:
             raise ValueError("the Hessian's matrix is for one output")
-        matrix = self.objective._gram(self.curvature[0])
-        matrix.flat[:: len(matrix) + 1] += self.objective.ridge
-        return matrix
+        return self.objective.gram(self.curvature[0], self.objective.ridge)

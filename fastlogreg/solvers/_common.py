@@ -4,6 +4,7 @@ A solver is a function ``solve(objective, start, *, tol, max_iter, on_iteration)
 only: `evaluate` (one pass), `on_line` (none), `hessian`.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
@@ -11,6 +12,7 @@ import numpy as np
 
 from fastlogreg._evaluation import Point
 from fastlogreg.solvers._factored_hessian import FactoredHessian, dual_sums
+from fastlogreg.solvers._newton_step import VALUE_NOISE, Direction, gradient_rounding, slopes, step_along
 
 # Above so many parameters (or samples, where they are fewer) a Hessian costs more to form and factor than the products
 # it would save, and up to so few parameters theirs is cheaper also where the samples are fewer.
@@ -23,8 +25,6 @@ ACCURACY_DECAY = 0.75
 # A direction that takes so many products makes the next ones worth the Hessian of so many columns.
 MANY_PRODUCTS = 40
 BLOCK_COLUMNS = 300
-# A value is known to a few units in its last place.
-VALUE_NOISE = 8 * np.finfo(float).eps
 
 
 class Stop(Enum):
@@ -45,7 +45,7 @@ class Solution:
     ----------
     point : Point
     gap : float
-        Bound on ``value - minimum`` in nats, infinity where nothing is known: see `newton_step`.
+        Bound on ``value - minimum`` in nats, infinity where nothing is known: see `step_along`.
     n_iter : int
     stop : Stop
     proven : bool
@@ -74,11 +74,9 @@ def minimize_on_line(objective, start, end):
     minimum along the ray is found from the stored logits by safeguarded Newton steps (the objective is convex) and
     evaluated. None when no point of the ray is lower than the start by more than rounding.
     """
-    direction = end.parameters - start.parameters
-    slope = float(start.gradient @ direction)
+    slope, end_slope = slopes(start, end)
     noise = VALUE_NOISE * abs(start.value)
-    if np.isfinite(end.value):
-        end_slope = float(end.gradient @ direction)
+    if math.isfinite(end.value):
         if slope >= 0:
             return None
         if end.value <= start.value + noise and abs(end_slope) <= 0.9 * abs(slope):
@@ -86,7 +84,7 @@ def minimize_on_line(objective, start, end):
     t = _line_minimizer(objective, start, end, slope)
     if t == 0.0:
         return None
-    point = objective.evaluate(start.parameters + t * direction, recycle=end)
+    point = objective.evaluate(start.parameters + t * (end.parameters - start.parameters), recycle=end)
     return point if point.value <= start.value + noise else None
 
 
@@ -116,79 +114,15 @@ def _line_minimizer(objective, start, end, slope):
     return low
 
 
-@dataclass(slots=True)
-class Direction:
-    """A solution v of the Newton equations at a point, from the Hessian there or at an earlier point.
-
-    Attributes
-    ----------
-    vector : ndarray of shape (n_parameters,)
-    residual : ndarray of shape (n_parameters,)
-        ``gradient + H v``: zero up to rounding where H is factored.
-    moved : float
-        The largest change of a logit since the point of H.
+def newton_step(objective, point, target):
+    """The `NewtonStep` from `point`, by conjugate gradients where the matrix is not cheap; `target` is the bound wanted
+    of it.
     """
-
-    vector: np.ndarray
-    residual: np.ndarray
-    moved: float
-
-    @classmethod
-    def of(cls, objective, point, hessian):
-        """With a `FactoredHessian`."""
-        vector, residual = hessian.solve(point.gradient)
-        moved = 0.0 if hessian.point is point else objective.largest_logit_change(hessian.point, point)
-        return cls(vector, residual, moved)
-
-
-@dataclass(slots=True)
-class NewtonStep:
-    """A Newton step, and the bound on the gap of the point it starts from; `proven` if it is not an estimate."""
-
-    end: Point
-    gap: float
-    proven: bool
-
-
-def newton_step(objective, point, target, direction=None):
-    """The Newton step from `point`, and a bound on ``point.value - minimum`` in nats; `target` is the bound wanted.
-
-    Without a `direction` the Newton equations are solved here: with the matrix where it is cheap, elsewhere by
-    conjugate gradients.
-
-    The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
-    a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
-    the step and m the largest since H's point, with ``c = S e^m`` at most 1 (v is shortened to that),
-
-        gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
-
-    Derivation: the dual variable of sample i is a probability q_i; take ``q_i = sigma(u_i) + h_i x_i . v``, h_i being
-    the curvature in H. Fenchel and Young's gap of the loss is then the Kullback-Leibler divergence of q_i from
-    sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
-    ``t = h_i / sigma'_i . x_i . v``, and h_i / sigma'_i <= e^m because log sigma' has a slope within [-1, 1]. The
-    penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
-    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement, or
-    infinite where the residual is not small.
-    """
-    if direction is None:
-        if has_cheap_matrix(objective):
-            direction = Direction.of(objective, point, FactoredHessian.of(objective, point))
-        else:
-            direction = ConjugateGradients(objective).direction(point, target)
-    end = objective.evaluate(point.parameters + direction.vector)
-    growth = np.exp(min(direction.moved, 700.0))
-    change = growth * objective.largest_logit_change(point, end)
-    vector, residual = direction.vector, direction.residual
-    if change > 1.0:  # a shorter direction has feasible dual variables
-        vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
-        change = 1.0
-    explained, strictly, loss_curvature, penalty_gap = dual_sums(
-        vector, residual, point.gradient, objective.ridge, _gradient_rounding(point)
-    )
-    if not explained:
-        return NewtonStep(end, np.inf, True)
-    gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap
-    return NewtonStep(end, float(gap), strictly)
+    if has_cheap_matrix(objective):
+        direction = Direction.of(objective, point, FactoredHessian.of(objective, point))
+    else:
+        direction = ConjugateGradients(objective).direction(point, target)
+    return step_along(objective, point, direction)
 
 
 def proven_end(objective, point, tol, n_iter, on_iteration):
@@ -221,14 +155,6 @@ def has_cheap_row_span(objective):
     return objective.n_outputs == 1 and fewer_samples and n_samples <= MAX_MATRIX_PARAMETERS
 
 
-def _gradient_rounding(point):
-    """What a parameter's gradient is known to: the mean of |residual| times |x| in units of the last place.
-
-    A sample's residual is at most its loss, and standardised columns are of size one.
-    """
-    return 16 * np.finfo(float).eps * point.value
-
-
 class ConjugateGradients:
     """Directions by conjugate gradients on Hessian products, each direction more accurate than the one before.
 
@@ -249,7 +175,7 @@ class ConjugateGradients:
 
         Far from the optimum it is enough that the quadratic model is nearly minimal: an iteration gains less than a
         small part of the mean gain so far (Nash and Sofer 1990). Where the model says that less than `target` is left
-        to gain, the iterations go on until the bound of `newton_step` proves it, or, without a penalty, until the model
+        to gain, the iterations go on until the bound of `step_along` proves it, or, without a penalty, until the model
         is minimal to a thousandth.
         """
         objective, ridge = self._objective, self._objective.ridge
@@ -277,7 +203,7 @@ class ConjugateGradients:
                     break
             elif objective.l2 > 0:
                 *_, loss_curvature, penalty_gap = dual_sums(
-                    direction, residual, gradient, ridge, _gradient_rounding(point)
+                    direction, residual, gradient, ridge, gradient_rounding(point)
                 )
                 if 0.5 * loss_curvature + penalty_gap <= max(0.9 * target, 1.1 * gained):
                     break
@@ -290,7 +216,7 @@ class ConjugateGradients:
             _clear_intercept_residual(hessian, direction, residual)
         self._accuracy *= ACCURACY_DECAY
         self._many_products = iteration > MANY_PRODUCTS
-        return Direction(direction, residual, 0.0)
+        return Direction(point, direction, residual)
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""

@@ -9,17 +9,15 @@ Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`), few samp
 rows (`fastlogreg._row_span`).
 
 Sources: Boyd and Vandenberghe, Convex Optimization, 9.5; Kelley, Iterative Methods, 5.4 for the chord method; the bound
-is derived at `newton_step`.
+is derived at `step_along`.
 """
 
 import functools
-
-import numpy as np
+import math
 
 from fastlogreg._row_span import RowSpan
 from fastlogreg.solvers._common import (
     ConjugateGradients,
-    Direction,
     Solution,
     Stop,
     early_end,
@@ -27,9 +25,9 @@ from fastlogreg.solvers._common import (
     has_cheap_matrix,
     has_cheap_row_span,
     minimize_on_line,
-    newton_step,
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
+from fastlogreg.solvers._newton_step import Direction, step_along
 from fastlogreg.solvers.pilot import pilot_steps
 
 # The minimiser over the span of the rows is the whole's, up to rounding. A pilot that takes long is nearly separable,
@@ -75,7 +73,7 @@ def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration):
     equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective)
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
-        step = newton_step(objective, point, target, equations.direction(point, target))
+        step = step_along(objective, point, equations.direction(point, target))
         gap, proven = step.gap, step.proven
         better = minimize_on_line(objective, point, step.end)
         if better is None:
@@ -100,7 +98,7 @@ class _ChordHessians:
     def __init__(self, objective):
         self._objective = objective
         self._hessian = None
-        self._decrement = np.inf
+        self._decrement = math.inf
         self._passes_of_a_new_one = _passes_of_a_hessian(objective)
 
     def direction(self, point, target):
@@ -108,8 +106,8 @@ class _ChordHessians:
         if self._hessian is not None:
             before = self._decrement
             direction = self._with_hessian(point)
-            # The bound grows with the exponential of how far the logits have moved since: see `newton_step`.
-            passes = self._passes_left(self._decrement / before, target * np.exp(-direction.moved))
+            # The bound grows with the exponential of how far the logits have moved since: see `step_along`.
+            passes = self._passes_left(self._decrement / before, target * math.exp(-direction.moved))
             if passes <= self._passes_of_a_new_one:
                 return direction
         self._hessian = FactoredHessian.of(self._objective, point)
@@ -117,13 +115,13 @@ class _ChordHessians:
 
     def _with_hessian(self, point):
         direction = Direction.of(self._objective, point, self._hessian)
-        self._decrement = np.sqrt(max(-float(direction.vector @ point.gradient), 0.0))
+        self._decrement = math.sqrt(direction.squared_decrement)
         return direction
 
     def _passes_left(self, contraction, target):
         """Steps with the same Hessian until half the squared decrement is the target, at the last step's pace."""
         if not (contraction < 0.5 and target > 0):
-            return np.inf
+            return math.inf
         if 0.5 * self._decrement**2 <= target:
             return 1.0
-        return np.log(self._decrement / np.sqrt(2.0 * target)) / -np.log(contraction)
+        return math.log(self._decrement / math.sqrt(2.0 * target)) / -math.log(contraction)
