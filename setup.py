@@ -93,6 +93,7 @@ setup(
             extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
             extension("fastlogreg._evaluation"),
+            extension("fastlogreg._labels"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg.solvers._factored_hessian"),
             extension("fastlogreg.solvers._newton_step"),

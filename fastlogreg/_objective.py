@@ -69,6 +69,8 @@ class Objective:
         self.n_outputs = self.target.shape[0]
         self.n_parameters = self.n_outputs * (design.n_features + fit_intercept)
         self.mean_target = self._mean_target()
+        # away from 0 and 1, where the intercept would be infinite and the curvature zero
+        self._start_prob = np.minimum(np.maximum(self.mean_target, 1e-9), 1.0 - 1e-9)
         self.pilot = None
         self._parts = []
         if coordinates is None:
@@ -80,8 +82,7 @@ class Objective:
         return Coordinates(np.zeros(d), np.ones(d), 1.0, self.fit_intercept)
 
     def _standardized(self):
-        with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
-            mean, variance = self.design.moments(self.sample_weight)
+        mean, variance = self.design.moments(self.sample_weight)
         return Coordinates.standardized(mean, variance, self._start_curvature(), self.l2, self.fit_intercept)
 
     def _set_coordinates(self, coordinates):
@@ -89,25 +90,21 @@ class Objective:
         self.coordinates = coordinates
         self.center, self.inverse_scale = coordinates.center, coordinates.inverse_scale
         self.inverse_intercept_scale = coordinates.inverse_intercept_scale
-        self.ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
-        self.ridge[:, :d] = self.l2 * self.inverse_scale**2
-        self.ridge = self.ridge.ravel()
+        ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
+        ridge[:, :d] = self.l2 * self.inverse_scale**2
+        self.ridge = ridge.ravel()
         self._evaluation = Evaluation(
             self.design, coordinates, self.target, self.sample_weight, self.total_weight, self.ridge
         )
 
     def _mean_target(self):
         if self.sample_weight is None:
-            return self.target.mean(axis=1)
+            return np.add.reduce(self.target, axis=1) / self.total_weight
         return self.target @ self.sample_weight / self.total_weight
 
     def _start_curvature(self):
-        p = self._start_prob() if self.fit_intercept else np.array([0.5])
-        return float(np.mean(p * (1 - p)))
-
-    def _start_prob(self):
-        """The mean targets, kept away from 0 and 1, where the intercept would be infinite and the curvature zero."""
-        return np.clip(self.mean_target, 1e-9, 1 - 1e-9)
+        p = self._start_prob
+        return float(p @ (1.0 - p)) / self.n_outputs if self.fit_intercept else 0.25
 
     @property
     def finite(self):
@@ -123,13 +120,13 @@ class Objective:
         """Zero coefficients, and the intercept that makes the mean prediction the mean target."""
         intercept = np.zeros(self.n_outputs)
         if self.fit_intercept:
-            p = self._start_prob()
+            p = self._start_prob
             intercept = np.log(p / (1 - p))
         return self.from_coef(np.zeros((self.n_outputs, self.design.n_features)), intercept)
 
     def value_without_coefficients(self):
         """The value at `start`, which takes no pass."""
-        p, share = self._start_prob(), self.mean_target
+        p, share = self._start_prob, self.mean_target
         return float(-np.sum(share * np.log(p) + (1 - share) * np.log1p(-p))) if self.fit_intercept else np.log(2.0)
 
     def restandardize(self, parameters):

@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
+from fastlogreg._labels import two_whole_numbers
+
 
 def encode_labels(y):
     """The two classes, sorted, and the target (n,): 1.0 where y is the second.
@@ -13,7 +15,7 @@ def encode_labels(y):
     ValueError
         With scikit-learn's words, unless y holds exactly two classes.
     """
-    found = _two_whole_numbers(y)
+    found = two_whole_numbers(y)
     if found is not None:
         return found
     check_classification_targets(y)
@@ -26,31 +28,6 @@ def encode_labels(y):
             f"{classes[0]!r}"
         )
     return classes, (y == classes[1]).astype(np.float64)
-
-
-def _two_whole_numbers(y):
-    """`encode_labels` for exactly two whole numbers, without sorting y; None for other labels."""
-    if y.dtype.kind not in "biuf":
-        return None
-    other = y[_first_other(y)]
-    classes = np.sort(np.array([y[0], other]))
-    if not np.all(classes == np.floor(classes)):
-        return None
-    is_second = y == classes[1]
-    if np.count_nonzero(is_second) + np.count_nonzero(y == classes[0]) != len(y):
-        return None  # also where y holds one value, which is counted twice
-    return classes, is_second.astype(np.float64)
-
-
-def _first_other(y):
-    """The first index at which y is not y[0], or 0 where there is none."""
-    length = 64
-    while length < len(y):  # mostly it is near
-        index = np.argmax(y[:length] != y[0])
-        if index:
-            return index
-        length *= 16
-    return np.argmax(y != y[0])
 
 
 def check_probabilities(y):
