@@ -341,11 +341,13 @@ cdef class Design:
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
         """`size` doubles for each thread."""
         cdef double[::1] scratch
-        self._scratch = _grown(self._scratch, self._threads(job.n_chunks) * size)
-        if zeros:
-            self._scratch[:] = 0.0
+        cdef Py_ssize_t size_of_all
+        size_of_all = self._threads(job.n_chunks) * size
+        self._scratch = _grown(self._scratch, size_of_all)
         scratch = self._scratch
         job.scratch_size, job.scratch = size, &scratch[0]
+        if zeros:
+            memset(job.scratch, 0, size_of_all * sizeof(double))
 
     cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks):
         cdef Py_ssize_t worthwhile = min(self.n_threads, n_chunks, self._entries() // MIN_THREAD_ENTRIES)
@@ -389,13 +391,13 @@ def _grown(array, Py_ssize_t size):
     return np.empty(size) if array is None or array.shape[0] < size else array
 
 
-def _symmetric(const double[:, :] upper):
-    """The symmetric matrix of an upper triangle."""
-    cdef Py_ssize_t n = upper.shape[0], i, j
+cdef _symmetric(const double[::1] upper, Py_ssize_t width, Py_ssize_t n):
+    """The symmetric matrix (n, n) of an upper triangle with rows of `width`."""
+    cdef Py_ssize_t i, j
     cdef double[:, ::1] whole = np.empty((n, n))
     for i in range(n):
         for j in range(i, n):
-            whole[i, j] = whole[j, i] = upper[i, j]
+            whole[i, j] = whole[j, i] = upper[i * width + j]
     return whole.base
 
 
@@ -428,8 +430,7 @@ cdef class DenseDesign(Design):
         cdef Py_ssize_t width = _panel_width(self.n_features)
         cdef pass_job job = self._panel_job(self.n_samples // (16 * width), width)
         job.weight, job.shift = &weight[0], &center[0]
-        sums = self._run(&_dense_gram_chunk, &job).reshape(width, width)
-        return _symmetric(sums[:self.n_features + 1, :self.n_features + 1])
+        return _symmetric(self._run(&_dense_gram_chunk, &job), width, self.n_features + 1)
 
     def sample_gram(self, const double[::1] center, const double[::1] scale):
         """``Z Z'`` (n, n) with Z = (X - center) * scale. One pass."""
@@ -442,7 +443,7 @@ cdef class DenseDesign(Design):
         cdef pass_job job = self._panel_job(d // (2 * width), width)
         job.X, job.kernels = &transposed, self._pointwise.of_layout[self._transposed_layout]
         job.weight, job.shift, job.target, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
-        return _symmetric(self._run(&_sample_gram_chunk, &job).reshape(width, width)[:n, :n])
+        return _symmetric(self._run(&_sample_gram_chunk, &job), width, n)
 
     def take(self, rows):
         """A design of a copy of the rows (m,) of X, in its order."""
@@ -498,7 +499,7 @@ cdef class CSRDesign(Design):
         m, total = np.asarray(center), sums[-1]
         centered_ones = sums[d * d:-1] - total * m
         gram = np.empty((d + 1, d + 1))
-        gram[:d, :d] = _symmetric(sums[:d * d].reshape(d, d))
+        gram[:d, :d] = _symmetric(sums[:d * d], d, d)
         gram[:d, :d] -= np.outer(m, sums[d * d:-1]) + np.outer(centered_ones, m)
         gram[d, :d] = gram[:d, d] = centered_ones
         gram[d, d] = total

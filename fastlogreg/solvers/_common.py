@@ -67,19 +67,20 @@ def gap_target(point, tol):
     return max(0.1 * tol * tol, VALUE_NOISE) * point.value
 
 
-def minimize_on_line(objective, start, end):
+def minimize_on_line(objective, start, end, *, slope_left=0.9):
     """The best point on the ray from `start` through `end`, both evaluated, without or with one pass over X.
 
-    `end` itself if it is good: no higher than the start, and with a slope well below the start's. Otherwise the
-    minimum along the ray is found from the stored logits by safeguarded Newton steps (the objective is convex) and
-    evaluated. None when no point of the ray is lower than the start by more than rounding.
+    `end` itself if it is good: no higher than the start, with a slope well below the start's, and where it still
+    descends, with at most the share `slope_left` of it. Otherwise the minimum along the ray is found from the stored
+    logits by safeguarded Newton steps (the objective is convex) and evaluated. None when no point of the ray is lower
+    than the start by more than rounding.
     """
     slope, end_slope = slopes(start, end)
     noise = VALUE_NOISE * abs(start.value)
     if math.isfinite(end.value):
         if slope >= 0:
             return None
-        if end.value <= start.value + noise and abs(end_slope) <= 0.9 * abs(slope):
+        if end.value <= start.value + noise and slope_left * slope <= end_slope <= -0.9 * slope:
             return end
     t = _line_minimizer(objective, start, end, slope)
     if t == 0.0:

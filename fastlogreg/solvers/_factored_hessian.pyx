@@ -4,8 +4,8 @@ import numpy as np
 import scipy.linalg
 
 from libc.math cimport INFINITY, fabs
-from scipy.linalg.cython_blas cimport dsymv
-from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
+from scipy.linalg.cython_blas cimport dsymv, dtrsv
+from scipy.linalg.cython_lapack cimport dpotrf
 
 # The least share of a column that those before it must leave over for Cholesky, and of the largest eigenvalue that
 # counts for one.
@@ -32,6 +32,7 @@ cdef class FactoredHessian:
     cdef object _flat
     cdef double[:, ::1] _matrix
     cdef double[:, ::1] _factor
+    cdef double[::1] _scratch
     cdef object _eigen
 
     @classmethod
@@ -42,7 +43,7 @@ cdef class FactoredHessian:
     def __init__(self, const double[:, ::1] matrix, point=None):
         cdef Py_ssize_t p = matrix.shape[0], j
         self.point = point
-        self._matrix, self._factor = np.empty((p, p)), np.empty((p, p))
+        self._matrix, self._factor, self._scratch = np.empty((p, p)), np.empty((p, p)), np.empty(p)
         self._matrix[:] = matrix
         self._flat = [j for j in range(p) if matrix[j, j] == 0]
         for j in self._flat:
@@ -73,7 +74,7 @@ cdef class FactoredHessian:
     def solve(self, const double[::1] gradient):
         """The direction ``-H^-1 gradient`` and the residual ``gradient + H direction``, each (p,)."""
         cdef Py_ssize_t p = gradient.shape[0], j
-        cdef double[::1] direction = np.zeros(p), residual = np.empty(p), step = np.empty(p)
+        cdef double[::1] direction = np.zeros(p), residual = np.empty(p), step = self._scratch
         residual[:] = gradient
         for _ in range(2):  # once refined
             step[:] = residual
@@ -93,9 +94,10 @@ cdef class FactoredHessian:
             solution = np.asarray(x)
             solution[curved] = vectors @ ((vectors.T @ solution[curved]) / eigenvalues)
             return
-        cdef int p = <int>x.shape[0], one = 1, info = 0
+        cdef int p = <int>x.shape[0], one = 1
         if p:
-            dpotrs(b"U", &p, &one, &self._factor[0, 0], &p, &x[0], &p, &info)
+            dtrsv(b"U", b"T", b"N", &p, &self._factor[0, 0], &p, &x[0], &one)
+            dtrsv(b"U", b"N", b"N", &p, &self._factor[0, 0], &p, &x[0], &one)
 
     cdef void _add_product(self, double[::1] v, double[::1] sums):
         """``sums += H v``."""

@@ -40,6 +40,10 @@ MAX_PILOT_ITER = 30
 # former is the dearer mistake. The same for dense and sparse data, whose steps then agree.
 HESSIAN_PASSES = 0.025
 
+# A step that leaves more of the slope was too short, as on nearly separable classes: a better length costs a pass, and
+# spares a Hessian or the products of a direction.
+SLOPE_LEFT = 0.3
+
 
 def newton(objective, start, *, tol, max_iter, on_iteration):
     """Minimise by Newton steps: see the package for the signature that solvers share."""
@@ -75,7 +79,7 @@ def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration):
         target = gap_target(point, tol)
         step = step_along(objective, point, equations.direction(point, target))
         gap, proven = step.gap, step.proven
-        better = minimize_on_line(objective, point, step.end)
+        better = minimize_on_line(objective, point, step.end, slope_left=SLOPE_LEFT)
         if better is None:
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
         point = better  # no higher, so it inherits the bound
