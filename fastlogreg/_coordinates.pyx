@@ -93,8 +93,9 @@ cdef class Coordinates:
         cdef Py_ssize_t d = self._center.shape[0], k, j, i = 0
         for k in range(n_outputs):
             for j in range(d):
-                gradient[i] = (factor * self._inverse_scale[j] * (of_coef[k * d + j] - of_intercept[k] * self._center[j])
-                               + ridge[i] * parameters[i])
+                gradient[i] = (
+                    factor * self._inverse_scale[j] * (of_coef[k * d + j] - of_intercept[k] * self._center[j])
+                    + ridge[i] * parameters[i])
                 i += 1
             if self.fit_intercept:
                 gradient[i] = factor * self.inverse_intercept_scale * of_intercept[k]

@@ -27,12 +27,10 @@ from fastlogreg._kernels.dispatch cimport (
     F_ORDER_F32,
     F_ORDER_F64,
     active_kernels,
-    block_kernels,
     block_sums,
     chunk_function,
     chunk_start,
     design_view,
-    layout_kernels,
     run_chunks,
 )
 
@@ -238,10 +236,10 @@ cdef class Design:
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
         cdef double[::1] sums = np.empty(K * (d + 2))
         cdef double *logits = NULL
-        self._check_shape("target", target, K)
-        self._check_weight(sample_weight)
+        self.check_shape("target", target, K)
+        self.check_weight(sample_weight)
         if logits_out is not None:
-            self._check_shape("logits_out", logits_out, K)
+            self.check_shape("logits_out", logits_out, K)
             logits = &logits_out[0, 0]
         self.sum_loss_gradient(K, &coef[0, 0], &intercept[0], &target[0, 0], _pointer(sample_weight), logits, &sums[0])
         summed = sums.base
@@ -259,7 +257,7 @@ cdef class Design:
     def hessian_dot(self, const double[:, ::1] curvature, const double[:, ::1] coef, const double[::1] intercept):
         """``X' diag(curvature) (intercept + X coef')`` (K, d) and its intercept row (K,). One pass."""
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
-        self._check_shape("curvature", curvature, K)
+        self.check_shape("curvature", curvature, K)
         cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 1))
         self._give_scratch(&job, K * job.block_rows)
         job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &curvature[0, 0]
@@ -273,7 +271,7 @@ cdef class Design:
         mean, so the sums lose at most the digits of n, however far the column lies from zero. CSR sums about zero, for
         its zeros are not read; what is within rounding of no variance then is none.
         """
-        self._check_weight(weight)
+        self.check_weight(weight)
         cdef Py_ssize_t d = self.n_features, j
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
         cdef double[::1] ones = np.ones(MAX_BLOCK_ROWS)
@@ -301,18 +299,18 @@ cdef class Design:
             )
         return coef.shape[0]
 
-    cdef void _check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *:
+    cdef void check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *:
         if values.shape[0] != n_outputs or values.shape[1] != self.n_samples:
             raise ValueError(
                 f"{name} is {values.shape[0]} x {values.shape[1]}, expected {n_outputs} x {self.n_samples}"
             )
 
-    cdef void _check_weight(self, const double[::1] weight) except *:
+    cdef void check_weight(self, const double[::1] weight) except *:
         if weight is not None and weight.shape[0] != self.n_samples:
             raise ValueError(f"{weight.shape[0]} weights for {self.n_samples} samples")
 
     cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *:
-        self._check_weight(weight)
+        self.check_weight(weight)
         self._check_columns(center)
 
     cdef void _check_columns(self, const double[::1] of_columns) except *:

@@ -1,4 +1,4 @@
-"""Points, and the pass that evaluates the objective at one: see `fastlogreg._objective`, whose compiled part this is."""
+"""Points, and the pass that evaluates the objective at one: the compiled part of `fastlogreg._objective`."""
 
 import numpy as np
 
@@ -26,25 +26,26 @@ cdef class Evaluation:
 
     cdef Design _design
     cdef Coordinates _coordinates
-    cdef object _shape
     cdef const double[:, ::1] _target
     cdef const double[::1] _sample_weight
     cdef const double[::1] _ridge
     cdef double _total_weight
 
     def __init__(self, Design design, Coordinates coordinates, target, sample_weight, double total_weight, ridge):
-        if target.shape[1] != design.n_samples or (sample_weight is not None and len(sample_weight) != design.n_samples):
-            raise ValueError(f"targets {target.shape} and weights do not fit {design.n_samples} samples")
         self._design, self._coordinates = design, coordinates
-        self._shape = target.shape
         self._target, self._sample_weight, self._ridge = target, sample_weight, ridge
         self._total_weight = total_weight
+        design.check_shape("target", self._target, self._target.shape[0])
+        design.check_weight(self._sample_weight)
 
     def at(self, const double[::1] parameters, double[:, ::1] logits=None):
         """The `Point` at the parameters, with its logits in the array given. One pass."""
         cdef Py_ssize_t K = self._target.shape[0], d = self._design.n_features, k
+        if parameters.shape[0] != self._ridge.shape[0]:
+            raise ValueError(f"{parameters.shape[0]} parameters, expected {self._ridge.shape[0]}")
         if logits is None:
-            logits = np.empty(self._shape)
+            logits = np.empty((K, self._target.shape[1]))
+        self._design.check_shape("logits", logits, K)
         cdef double[::1] gradient = np.empty(parameters.shape[0]), scratch = np.empty(K * (2 * d + 3))
         cdef double *coef = &scratch[0]
         cdef double *intercept = coef + K * d
