@@ -149,14 +149,16 @@ def gap_from_gradient(objective, point):
     return loss_gap + 0.5 * float(np.sum(largest[:d][varies] ** 2 / objective.ridge[:d][varies]))
 
 
-def proven_end(objective, point, tol, n_iter, on_iteration):
-    """The end of a Newton step from `point` as the solution, if the step proves the gap `tol` asks for, or None."""
-    step = newton_step(objective, point, gap_target(point, tol))
-    if step.gap > gap_target(point, tol):
-        return None
-    end = step.end if step.end.value <= point.value else point
-    on_iteration(n_iter, end)
-    return Solution(end, step.gap, n_iter, Stop.CONVERGED, step.proven)
+def newton_end(objective, point, tol, n_iter):
+    """The Newton step from `point`: the `Solution` if it proves the gap that `tol` asks for, or else the better `Point`
+    it leads to, None where there is none.
+    """
+    target = gap_target(point, tol)
+    step = newton_step(objective, point, target)
+    better = minimize_on_line(objective, point, step.end)
+    if step.gap <= target:
+        return Solution(better or point, step.gap, n_iter, Stop.CONVERGED, step.proven)
+    return better
 
 
 def early_end(objective, point, tol, n_iter, stop):
