@@ -309,7 +309,16 @@ cdef class Design:
         variance[variance <= VARIANCE_ROUNDING * squared_mean] = 0.0
         return shift + sums[:d], variance
 
-    def fullest_columns(self, Py_ssize_t count):
+    @property
+    def n_entries(self):
+        """Stored entries of X."""
+        return self._entries()
+
+    @property
+    def is_sparse(self):
+        return False
+
+    def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
         """None: a copy of dense columns would be as large a part of X as they are."""
 
     def _outputs(self, const double[:, ::1] coef, const double[::1] intercept):
@@ -529,11 +538,19 @@ cdef class CSRDesign(Design):
         """A design of a copy of the rows (m,) of X."""
         return CSRDesign(self._matrix()[rows], self.n_threads)
 
-    def fullest_columns(self, Py_ssize_t count):
-        """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them."""
+    @property
+    def is_sparse(self):
+        return True
+
+    def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
+        """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them.
+
+        There are fewer where fewer hold so many as `least`.
+        """
         matrix = self._matrix()
         entries = np.bincount(matrix.indices, minlength=self.n_features)
-        columns = np.sort(np.argsort(-entries, kind="stable")[:count])
+        fullest = np.argsort(-entries, kind="stable")[:count]
+        columns = np.sort(fullest[entries[fullest] >= least])
         return columns, CSRDesign(matrix[:, columns], self.n_threads)
 
     def _matrix(self):

@@ -106,7 +106,7 @@ class _Sample:
         tall = design.n_samples * design.n_features >= MIN_ENTRIES and n_rows >= MIN_ROWS_A_PARAMETER * p
         if not (isinstance(design, DenseDesign) and target.ndim == 1 and tall and p <= MAX_PARAMETERS):
             return None
-        rows = _stratified_rows(design.n_samples, n_rows)
+        rows = stratified_rows(design.n_samples, n_rows)
         target = target[rows]
         weight = None if weight is None else weight[rows]
         counted = target if weight is None else target[weight > 0]
@@ -127,7 +127,7 @@ class _Sample:
         return not known.all()
 
 
-def _stratified_rows(n_samples, n_rows):
+def stratified_rows(n_samples, n_rows):
     """`n_rows` row numbers in runs of RUN, one run in each of n_rows / RUN equal stretches; always the same ones."""
     n_runs = n_rows // RUN
     edges = np.linspace(0, n_samples - RUN, n_runs + 1)

@@ -23,6 +23,8 @@ ACCURACY_DECAY = 0.75
 # A direction that takes so many products makes the next ones worth the Hessian of so many columns.
 MANY_PRODUCTS = 40
 BLOCK_COLUMNS = 300
+# A step that gains no more than so many times the gap that is asked for is made so accurate that it proves its end.
+PROVABLE = 30
 # A value is known to a few units in its last place.
 VALUE_NOISE = 8 * np.finfo(float).eps
 
@@ -149,6 +151,12 @@ class NewtonStep:
     gap: float
     proven: bool
 
+    def gap_of(self, point, start):
+        """What the step from `start` says of the gap of a point that is no higher: the dual variables prove both."""
+        if not (self.proven and np.isfinite(self.gap)):
+            return self.gap
+        return max(self.gap - (start.value - point.value), VALUE_NOISE * start.value)
+
 
 def newton_step(objective, point, target, direction=None):
     """The Newton step from `point`, and a bound on ``point.value - minimum`` in nats; `target` is the bound wanted.
@@ -194,11 +202,12 @@ def newton_step(objective, point, target, direction=None):
 def proven_end(objective, point, tol, n_iter, on_iteration):
     """The end of a Newton step from `point` as the solution, if the step proves the gap `tol` asks for, or None."""
     step = newton_step(objective, point, gap_target(point, tol))
-    if step.gap > gap_target(point, tol):
-        return None
     end = step.end if step.end.value <= point.value else point
+    gap = step.gap_of(end, point)
+    if gap > gap_target(point, tol):
+        return None
     on_iteration(n_iter, end)
-    return Solution(end, step.gap, n_iter, Stop.CONVERGED, step.proven)
+    return Solution(end, gap, n_iter, Stop.CONVERGED, step.proven)
 
 
 def early_end(objective, point, tol, n_iter, stop):
@@ -236,10 +245,17 @@ class ConjugateGradients:
     later on that times the mean curvature. The true one would take two passes a direction and spares none. Where
     directions take many products and X is sparse, the exact Hessian of the fullest columns takes their part: numeric
     columns and frequent categories depend on one another, and on the intercept, more than rare ones do.
+
+    Parameters
+    ----------
+    objective : Objective
+    inverse : callable, default=None
+        Gradient in, an approximate ``H^-1 gradient`` out, symmetric and positive: a preconditioner to use instead.
     """
 
-    def __init__(self, objective):
+    def __init__(self, objective, inverse=None):
         self._objective = objective
+        self._inverse = inverse
         self._accuracy = FIRST_ACCURACY
         self._many_products = False
         self._block = None
@@ -256,6 +272,8 @@ class ConjugateGradients:
         hessian, gradient = objective.hessian(point), point.gradient
         precondition = self._preconditioner(hessian, point)
         direction, residual = np.zeros_like(gradient), gradient.copy()
+        if objective.l2 > 0 and objective.fit_intercept:
+            precondition = _without_intercepts(hessian, precondition, direction, residual)
         search = -precondition(residual)
         product = float(residual @ -search)
         gained = 0.0  # what the quadratic model has fallen by
@@ -272,28 +290,28 @@ class ConjugateGradients:
             residual += step * curved
             gain = 0.5 * step * product
             gained += gain
-            if gained > target:
+            if gained > PROVABLE * target or (objective.l2 == 0 and gained > target):
                 if iteration * gain <= self._accuracy * gained:
                     break
             elif objective.l2 > 0:
                 *_, loss_curvature, penalty_gap = dual_sums(
                     direction, residual, gradient, ridge, _gradient_rounding(point)
                 )
-                if 0.5 * loss_curvature + penalty_gap <= max(0.9 * target, 1.1 * gained):
+                if 0.5 * loss_curvature + penalty_gap <= gained + 0.5 * target:
                     break
             elif iteration * gain <= 1e-3 * gained:
                 break
             scaled = precondition(residual)
             previous, product = product, float(residual @ scaled)
             search = product / previous * search - scaled
-        if objective.l2 > 0 and objective.fit_intercept:
-            _clear_intercept_residual(hessian, direction, residual)
         self._accuracy *= ACCURACY_DECAY
         self._many_products = iteration > MANY_PRODUCTS
         return Direction(direction, residual, 0.0)
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""
+        if self._inverse is not None:
+            return self._inverse
         ridge = self._objective.ridge
         diagonal = hessian.mean_curvature() * np.maximum(1.0 - ridge, 0.0) + ridge
         inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
@@ -312,16 +330,23 @@ class ConjugateGradients:
         return precondition
 
 
-def _clear_intercept_residual(hessian, direction, residual):
-    """Move the intercepts so that their residuals are zero, as a feasible dual point needs. One pass."""
-    intercepts = np.zeros_like(direction)
+def _without_intercepts(hessian, precondition, direction, residual):
+    """Eliminate the intercepts: set theirs in the direction so that their residuals are zero, as a feasible dual point
+    needs, and return a preconditioner whose directions keep them so. One pass.
+    """
     width = direction.size // hessian.objective.n_outputs
+    intercepts = np.zeros_like(direction)
     intercepts[width - 1 :: width] = 1.0
-    column = hessian.dot(intercepts)  # outputs do not touch one another, so one product serves them all
-    for k in range(hessian.objective.n_outputs):
-        own = slice(k * width, (k + 1) * width)
-        last = (k + 1) * width - 1
-        if column[last] > 0:
-            shift = residual[last] / column[last]
-            direction[last] -= shift
-            residual[own] -= shift * column[own]
+    columns = hessian.dot(intercepts).reshape(-1, width)  # outputs do not touch one another: one product for all
+    if not (columns[:, -1] > 0).all():
+        return precondition
+    direction[width - 1 :: width] = -residual[width - 1 :: width] / columns[:, -1]
+    residual += (direction[width - 1 :: width, None] * columns).ravel()
+
+    def apply(vector):
+        result = precondition(vector)
+        products = np.einsum("kj,kj->k", columns, result.reshape(-1, width))
+        result[width - 1 :: width] -= products / columns[:, -1]
+        return result
+
+    return apply
