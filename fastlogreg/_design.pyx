@@ -370,18 +370,21 @@ cdef class Design:
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
         """`size` doubles for each thread."""
         cdef double[::1] scratch
-        self._scratch = _grown(self._scratch, self._threads(job.n_chunks) * size)
+        self._scratch = _grown(self._scratch, self._threads(job.n_chunks, self._entries()) * size)
         if zeros:
             self._scratch[:] = 0.0
         scratch = self._scratch
         job.scratch_size, job.scratch = size, &scratch[0]
 
-    cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks):
-        return max(1, min(usable_threads(self.n_threads), n_chunks, self._entries() // MIN_THREAD_ENTRIES))
+    cdef Py_ssize_t _threads(self, Py_ssize_t n_chunks, Py_ssize_t work):
+        return max(1, min(usable_threads(self.n_threads), n_chunks, work // MIN_THREAD_ENTRIES))
 
-    cdef _run(self, chunk_function chunk, pass_job *job):
-        """Run the pass and return the sum of what its chunks left, added in their order."""
-        cdef Py_ssize_t n_threads = self._threads(job.n_chunks), n_chunks = job.n_chunks
+    cdef _run(self, chunk_function chunk, pass_job *job, Py_ssize_t work=0):
+        """Run the pass and return the sum of what its chunks left, added in their order.
+
+        `work` is what it takes, in entries to be read; by default those of X.
+        """
+        cdef Py_ssize_t n_threads = self._threads(job.n_chunks, work or self._entries()), n_chunks = job.n_chunks
         self.n_passes += 1
         with nogil:
             run_chunks(chunk, job, n_chunks, n_threads)
@@ -510,10 +513,10 @@ cdef class CSRDesign(Design):
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
         self._check_gram(weight, center)
-        cdef Py_ssize_t d = self.n_features
-        cdef pass_job job = self._job(1, self._entries() // (d * d), d * d + d + 1)
+        cdef Py_ssize_t d = self.n_features, n_entries = self._entries()
+        cdef pass_job job = self._job(1, n_entries // (d * d), d * d + d + 1)
         job.weight = &weight[0]
-        sums = self._run(&_csr_gram_chunk, &job)
+        sums = self._run(&_csr_gram_chunk, &job, n_entries + n_entries // self.n_samples * n_entries // 3)
         m, total = np.asarray(center), sums[-1]
         centered_ones = sums[d * d:-1] - total * m
         gram = np.empty((d + 1, d + 1))

@@ -13,7 +13,7 @@ from fastlogreg.solvers._factored_hessian import FactoredHessian
 
 # The sample is this part of the rows: its Hessians cost as little beside a pass over all of them as what they miss does
 # beside what changes along a step.
-SHARE = 1 / 8
+SHARE = 1 / 12
 # More columns take longer to factor than the passes they spare.
 MAX_COLUMNS = 400
 # With fewer rows the rare columns are many and all that matters.
@@ -69,13 +69,13 @@ class SampledBlock:
         known = squares > KNOWN * in_all
         return np.sqrt(np.divide(in_all, squares, out=np.zeros_like(squares), where=known)), known
 
-    def inverse(self, point):
-        """The function that applies the inverse of the Hessian at a point: gradient in. No pass over all rows.
+    def inverse(self, hessian):
+        """The function that applies the inverse of the objective's `Hessian`: gradient in. No pass over all rows.
 
         Columns too rare for the sample add up, in directions where the others cancel, to no more than the part of the
         rows that it takes to be known; the diagonal gets that much.
         """
-        hessian, places, ridge = self._objective.hessian(point), self._places, self._objective.ridge
+        places, ridge = self._places, self._objective.ridge
         squares = hessian.mean_curvature() * self._mean_squares
         diagonal = squares + ridge
         inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)

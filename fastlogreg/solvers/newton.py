@@ -5,8 +5,8 @@ Hessian-vector products elsewhere, and shortened by a line search on stored logi
 Hessian serves for as many steps as that is cheaper than a new one (the chord method): such a step costs one pass. Every
 step comes with a proven bound on the gap of the point it starts from, so the stopping test costs nothing.
 
-Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`), few samples of many features in the span of the
-rows (`fastlogreg._row_span`).
+Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`, sparse ones `fastlogreg.solvers.sampled`), few
+samples of many features in the span of the rows (`fastlogreg._row_span`).
 
 Sources: Boyd and Vandenberghe, Convex Optimization, 9.5; Kelley, Iterative Methods, 5.4 for the chord method; the bound
 is derived at `newton_step`.

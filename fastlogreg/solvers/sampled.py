@@ -132,13 +132,14 @@ class _Model:
         self._trusted = self._factored is None
 
     def _renew(self, point, exact):
+        hessian = self._objective.hessian(point)
         if exact:
-            self._factored = FactoredHessian.of(self._objective, point)
+            self._factored = FactoredHessian(hessian.matrix(), point)
             self.inverse = InverseHessian(lambda gradient: -self._factored.solve(gradient)[0])
         else:
             self._factored = None
-            self.inverse = InverseHessian(self._block.inverse(point))
-        self._mean_curvature = float(self._objective.hessian(point).curvature.sum()) / self._objective.total_weight
+            self.inverse = InverseHessian(self._block.inverse(hessian))
+        self._mean_curvature = float(hessian.curvature.sum()) / self._objective.total_weight
         self._travelled, self._estimates, self._trusted = 0.0, [], True
 
     def _direction(self, point):
