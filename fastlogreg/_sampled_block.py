@@ -29,21 +29,22 @@ class SampledBlock:
     def of(cls, objective):
         """The block, or None where it does not pay: dense or small data, fewer than 8 rows a column, several outputs.
 
-        None also where the sample's rows weigh nothing.
+        None also where the sample's rows weigh nothing, or where all columns are rare in it.
         """
         design = objective.design
         enough = design.n_entries >= MIN_ENTRIES and design.n_samples >= MIN_ROWS_A_COLUMN * design.n_features
         if not (design.is_sparse and enough and objective.n_outputs == 1):
             return None
         rows = stratified_rows(design.n_samples, int(SHARE * design.n_samples))
-        weight = objective.sample_weight
-        return cls(objective, rows) if weight is None or weight[rows].any() else None
+        if objective.sample_weight is not None and not objective.sample_weight[rows].any():
+            return None
+        columns, sample = design.take(rows).fullest_columns(MAX_COLUMNS, MIN_CARRIERS)
+        return cls(objective, rows, columns, sample) if len(columns) else None
 
-    def __init__(self, objective, rows):
-        self._objective, self._rows = objective, rows
+    def __init__(self, objective, rows, columns, design):
+        self._objective, self._rows, self._design = objective, rows, design
         weight = None if objective.sample_weight is None else objective.sample_weight[rows]
         self._total_weight = float(len(rows) if weight is None else weight.sum())
-        columns, self._design = objective.design.take(rows).fullest_columns(MAX_COLUMNS, MIN_CARRIERS)
         d, fit_intercept = objective.design.n_features, objective.fit_intercept
         self._places = np.concatenate([columns, np.arange(d, d + fit_intercept)])
         self._coordinates = Coordinates(

@@ -77,6 +77,12 @@ class TestBlock:
         wide = sp.hstack([X, sp.csr_matrix((N, N))], format="csr")
         assert SampledBlock.of(objective_of(wide, y)) is None
 
+    def test_rare_columns_alone(self):
+        indptr = np.arange(600_001)
+        X = sp.csr_matrix((np.ones(600_000), np.arange(600_000) % 60_000, indptr), shape=(600_000, 60_000))
+        y = np.arange(600_000) % 7 < 3
+        assert SampledBlock.of(objective_of(X, y)) is None
+
     def test_rows_without_weight(self):
         X, y = one_hot()
         weight = np.zeros(N)
