@@ -13,7 +13,7 @@ from fastlogreg import LogisticRegression
 from fastlogreg._design import as_design
 from fastlogreg._objective import Hessian, Objective
 from fastlogreg._sampled_block import SampledBlock
-from fastlogreg.solvers import Stop, newton
+from fastlogreg.solvers import Stop, newton, sampled
 from fastlogreg.solvers._common import ConjugateGradients, gap_target
 from fastlogreg.solvers.sampled import Handover, sampled_steps
 
@@ -207,6 +207,15 @@ class TestSteps:
         with_inverse, passes = objective.n_passes - passes, objective.n_passes
         ConjugateGradients(objective).direction(ended.point, target)
         assert with_inverse <= objective.n_passes - passes
+
+    def test_handed_over_where_none_descends(self, monkeypatch):
+        monkeypatch.setattr(sampled, "minimize_on_line", lambda *_: None)
+        objective = objective_of(*one_hot())
+        point = objective.evaluate(objective.start())
+        ended = steps(objective, point)
+        assert isinstance(ended, Handover)
+        assert ended.point is point
+        assert fit(*one_hot()).gap_ <= 1e-9
 
     def test_iterations_used_up(self):
         objective = objective_of(*one_hot())

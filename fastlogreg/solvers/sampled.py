@@ -39,7 +39,7 @@ STEPS_OF_A_PACE = 5
 
 @dataclass(slots=True)
 class Handover:
-    """Where the steps left off, and what they know of the inverse Hessian there: a function of the gradient."""
+    """Where the steps left off, and the inverse Hessian there as they know it: a function of the gradient, or None."""
 
     point: Point
     n_iter: int
@@ -47,7 +47,7 @@ class Handover:
 
 
 def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iteration):
-    """A `Solution`, or a `Handover` after `patience` steps or where more than that are in sight.
+    """A `Solution`, or a `Handover` after `patience` steps, where more than that are in sight, or where none descends.
 
     `block` is a `fastlogreg._sampled_block.SampledBlock`.
     """
@@ -65,7 +65,7 @@ def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iterat
             step, end = None, objective.evaluate(point.parameters + direction)
         better = minimize_on_line(objective, point, end)
         if better is None:
-            return early_end(objective, point, tol, n_iter, Stop.STALLED)
+            return Handover(point, n_iter - 1, None)
         gap = np.inf if step is None else step.gap_of(better, point)
         model.update(point, better)
         point = better
@@ -139,7 +139,8 @@ class _Model:
         else:
             self._factored = None
             self.inverse = InverseHessian(self._block.inverse(hessian))
-        self._mean_curvature = float(hessian.curvature.sum()) / self._objective.total_weight
+        mean_curvature = float(hessian.curvature.sum()) / self._objective.total_weight
+        self._mean_curvature = max(mean_curvature, np.finfo(float).tiny)
         self._travelled, self._estimates, self._trusted = 0.0, [], True
 
     def _direction(self, point):
