@@ -37,6 +37,7 @@ class SoftmaxObjective(Objective):
     # diag(p) - p p' <= 1/2 (Boehning 1992)
     MAX_CURVATURE = 0.5
     LINES_ARE_FREE = False
+    OUTPUTS_ARE_APART = False
 
     def __init__(self, design, target, n_classes, **options):
         self.n_classes = n_classes
