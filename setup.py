@@ -93,6 +93,7 @@ setup(
             extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
             extension("fastlogreg._pointwise"),
+            extension("fastlogreg._sgd"),
             extension("fastlogreg.solvers._factored_hessian"),
         ],
         build_dir="build/cython-debug" if DEBUG else "build/cython",

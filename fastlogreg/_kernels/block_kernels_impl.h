@@ -11,6 +11,8 @@
 
 #include "rank_update.h"
 
+#include "sgd.h"
+
 /* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster
  * even where the registers are wider. Widened floats fill a register with half the bytes. */
 #if LANES == 8
@@ -79,4 +81,7 @@ const block_kernels TABLE = {
     .multiply = multiply,
     .bce_line = bce_line,
     .sigmoid = sigmoid,
+    .sgd_dense = sgd_dense,
+    .sgd_csr = sgd_csr,
+    .sgd_diagonal = sgd_diagonal,
 };

@@ -1,3 +1,6 @@
+from libc.stdint cimport int32_t
+
+
 cdef extern from "block_kernels.h" nogil:
     Py_ssize_t PANEL_ALIGNMENT
 
@@ -36,6 +39,49 @@ cdef extern from "block_kernels.h" nogil:
         double loss
         double residual
 
+    ctypedef struct memory_range:
+        const char *begin
+        const char *end
+
+    ctypedef struct sgd_rows:
+        Py_ssize_t count
+        Py_ssize_t width
+        const double *values
+        const int32_t *columns
+        const int32_t *starts
+        const double *target
+        const double *weight
+        double *logits_out
+        Py_ssize_t n_ahead
+        const memory_range *ahead
+
+    ctypedef enum sgd_schedule:
+        SGD_CONSTANT
+        SGD_OPTIMAL
+        SGD_INVSCALING
+
+    ctypedef struct sgd_rule:
+        sgd_schedule schedule
+        double eta0, power_t, alpha, optimal_start
+        double l1, l2
+        double intercept_rate
+        double average
+
+    ctypedef struct sgd_state:
+        double *coef
+        double *average_coef
+        double *had_l1
+        double *pending_row
+        double scale, average_a, average_b
+        double shrink, move, share
+        double intercept, average_intercept
+        double square, absolute
+        double accrued_l1
+        double *curvature
+        double intercept_curvature
+        double penalty_sum
+        double t
+
     ctypedef struct block_kernels:
         const char *isa
         const layout_kernels **of_layout
@@ -46,6 +92,9 @@ cdef extern from "block_kernels.h" nogil:
         void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
                          const double *weight, double *sums_out) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const double *logits, double *prob_out, double *complement_out) noexcept nogil
+        void (*sgd_dense)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        void (*sgd_csr)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        void (*sgd_diagonal)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
 
     const block_kernels *block_kernels_named(const char *isa)
     const char **block_kernels_names

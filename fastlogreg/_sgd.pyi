@@ -1,0 +1,56 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Float64 = NDArray[np.float64]
+
+MAX_NEWTON_FEATURES: int
+
+def shuffle(order: NDArray[np.int32], seed: int) -> None: ...
+
+class Rows:
+    @property
+    def n_samples(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def sparse(self) -> bool: ...
+    def __init__(self, X: Any) -> None: ...
+
+class Steps:
+    loss_sum: float
+    penalty_sum: float
+    count: float
+    def begin_epoch(self) -> None: ...
+    def feed(
+        self,
+        rows: Rows,
+        target: _Float64,
+        weight: _Float64 | None = None,
+        order: NDArray[np.int32] | None = None,
+    ) -> None: ...
+    def flush(self) -> None: ...
+    def solution(self) -> tuple[_Float64, float]: ...
+
+class GradientSteps(Steps):
+    eta0: float
+    @property
+    def t(self) -> float: ...
+    def __init__(self, coef: _Float64, intercept: float, sparse: bool, settings: dict[str, Any]) -> None: ...
+
+class NewtonSteps(Steps):
+    @property
+    def gap(self) -> float: ...
+    @property
+    def warm(self) -> bool: ...
+    def __init__(
+        self, coef: _Float64, intercept: float, sparse: bool, alpha: float, fit_intercept: bool
+    ) -> None: ...
+    def begin_exact(self) -> None: ...
+    def end_exact(self) -> float: ...
+
+class DiagonalSteps(Steps):
+    def __init__(
+        self, coef: _Float64, intercept: float, alpha: float, l1_ratio: float, fit_intercept: bool
+    ) -> None: ...
