@@ -12,7 +12,7 @@ import numpy as np
 cimport cython
 from libc.math cimport fabs, sqrt, tanh
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy, memmove, memset
+from libc.string cimport memcpy, memset
 from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
 
 from fastlogreg._kernels.dispatch cimport (
@@ -85,7 +85,7 @@ cdef class Rows:
         X = design.X
         self.n_samples, self.n_features = X.shape
         if max(X.shape) >= 2**31:
-            raise ValueError(f"X is {self.n_samples} x {self.n_features}: indices of more than 31 bits are not supported")
+            raise ValueError(f"X is {self.n_samples} x {self.n_features}: there is room for 2^31 at most")
         self._single = X.dtype == np.float32
         self.sparse = isinstance(design, CSRDesign)
         if self.sparse:
@@ -306,10 +306,15 @@ cdef class RowBlock:
         return active_kernels().of_layout[CSR_F64_I32 if self.sparse else C_ORDER_F64]
 
 
+def _writable(arrays):
+    """The arrays, or copies of those that a pickle was mapped into."""
+    return [array if array is None or array.flags.writeable else array.copy() for array in arrays]
+
+
 def _restored_block(capacity, n_features, sparse, ones, count, arrays):
     cdef RowBlock block = RowBlock(1, n_features, sparse, ones)
     block.capacity, block.count = capacity, count
-    block.values, block.columns, block.starts, block.target, block.weight, block.logits = arrays
+    block.values, block.columns, block.starts, block.target, block.weight, block.logits = _writable(arrays)
     block._bind()
     return block
 
@@ -378,7 +383,8 @@ cdef class GradientSteps(Steps):
     sparse : bool
         Whether rows are kept as CSR.
     settings : dict
-        schedule, eta0, power_t, alpha, penalised (whether alpha is more than the schedule's), l1_ratio, fit_intercept, average (first step averaged, or 0), batch_size.
+        schedule, eta0, power_t, alpha, penalised (whether alpha is more than the schedule's), l1_ratio, fit_intercept,
+        average (the first step averaged, or 0), batch_size.
     """
 
     cdef readonly dict settings
@@ -473,7 +479,8 @@ cdef class GradientSteps(Steps):
                     kernels.sgd_dense(&rows, &self._rule, &self._state)
             self.penalty_sum += self._state.penalty_sum
             self._state.penalty_sum = 0.0
-        self.loss_sum += kernels.bce(block.count, &block._logits[0], &block._target[0], NULL, 1, NULL, NULL, NULL).loss
+        self.loss_sum += kernels.bce(
+            block.count, &block._logits[0], &block._target[0], NULL, 1, NULL, NULL, NULL).loss
         self.count += block.count
 
     cdef void _batch_step(self):
@@ -588,7 +595,7 @@ def _restored_steps(settings, block, arrays, scalars, sums):
     cdef GradientSteps steps = GradientSteps(np.zeros(block.n_features), 0.0, block.sparse, settings)
     cdef sgd_state *s = &steps._state
     steps.block = block
-    steps.coef, steps.average_coef, steps.had_l1, steps.pending_row = arrays
+    steps.coef, steps.average_coef, steps.had_l1, steps.pending_row = _writable(arrays)
     (s.scale, s.average_a, s.average_b, s.shrink, s.move, s.share, s.intercept, s.average_intercept, s.square,
      s.absolute, s.accrued_l1, s.penalty_sum, s.t) = (scalars[name] for name in _SCALARS)
     steps.loss_sum, steps.penalty_sum, steps.count = sums
@@ -780,7 +787,7 @@ cdef class NewtonSteps(Steps):
         cdef const layout_kernels *of_layout = block.kernels()
         cdef design_view view = block.view()
         cdef Py_ssize_t m = block.count, i
-        cdef double zero = 0.0, loss, u, a
+        cdef double zero = 0.0, loss, u
         cdef double[::1] coef = self.coef, residual = np.empty(m), curvature = np.empty(m)
         cdef double *logits = &block._logits[0]
         with nogil:
@@ -817,7 +824,7 @@ cdef class NewtonSteps(Steps):
 
     cdef _factorize(self):
         """Factor the curvature of all samples so far, as those whose curvature was summed tell it."""
-        cdef Py_ssize_t p = self.block.n_features + self.fit_intercept, j
+        cdef Py_ssize_t p = self.block.n_features + self.fit_intercept
         cdef int size = <int>p, stride = <int>self.block.width, info = 1
         cdef double share = self.weight / self.curvature_weight if self.curvature_weight else 1.0
         cdef double loading = LOADING
@@ -868,13 +875,14 @@ cdef class NewtonSteps(Steps):
         return float(coef @ coef)
 
     def _solution(self):
-        return self.coef[:self.block.n_features].copy(), float(self.coef[self.block.n_features]) if self.fit_intercept else 0.0
+        d = self.block.n_features
+        return self.coef[:d].copy(), float(self.coef[d]) if self.fit_intercept else 0.0
 
 
 def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
     cdef NewtonSteps steps = NewtonSteps(np.zeros(block.n_features), 0.0, block.sparse, alpha, fit_intercept)
     steps.block = block
-    steps.coef, steps.curvature, steps.factor, steps.scale = arrays
+    steps.coef, steps.curvature, steps.factor, steps.scale = _writable(arrays)
     (steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum, steps.penalty_sum,
      steps.count) = numbers
     return steps
@@ -957,7 +965,8 @@ cdef class DiagonalSteps(Steps):
 
 def _restored_diagonal(penalty, block, sums, curvature, state, epoch):
     cdef DiagonalSteps steps = DiagonalSteps(np.zeros(block.n_features), 0.0, *penalty)
-    steps.block, steps.sums, steps.curvature = block, sums, curvature
+    steps.block = block
+    steps.sums, steps.curvature = _writable((sums, curvature))
     steps._state.intercept, steps._state.intercept_curvature, steps._state.t = state
     steps.loss_sum, steps.penalty_sum, steps.count = epoch
     steps._bind()

@@ -141,13 +141,12 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # Predictions are those of LogisticRegression, with all threads.
+    # Predictions are those of LogisticRegression, with all threads, and float64 throughout.
     n_jobs = None
     decision_function = LogisticRegression.decision_function
     predict = LogisticRegression.predict
     predict_proba = LogisticRegression.predict_proba
     predict_log_proba = LogisticRegression.predict_log_proba
-    _logits = LogisticRegression._logits
     _dense_coef = LogisticRegression._dense_coef
     _check_finite = LogisticRegression._check_finite
 
@@ -219,7 +218,7 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
             For input that scikit-learn refuses, and where the steps overflow.
         """
         self._check_settings()
-        mapped = _memory_map(X)
+        mapped = _memory_map(X) if getattr(X, "nbytes", 0) > MAPPED_BYTES else None
         X, y = self._validated(X, y, reset=True)
         classes, target = encode_labels(y)
         weight = self._weight(sample_weight, X, target, classes)
@@ -230,7 +229,8 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
             validation = self._validation_set(X_val, y_val, classes)
         elif self.early_stopping:
             kept, held_out = self._split(target, weight)
-            validation = _Accuracy(X[held_out], target[held_out], None if weight is None else weight[held_out])
+            of_held_out = None if weight is None else weight[held_out]
+            validation = _Accuracy(X[held_out], target[held_out], of_held_out)
         rows = _sgd.Rows(X)
         steps = self._start(classes, rows)
         samples = _Samples(rows, target, weight, kept, self._seed(), mapped)
@@ -367,7 +367,7 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
     def _split(self, target, weight):
         """Samples to learn from and to score on, as in SGDClassifier."""
         splitter = StratifiedShuffleSplit(test_size=self.validation_fraction, random_state=self.random_state)
-        kept, held_out = next(splitter.split(np.zeros((len(target), 1)), target))
+        _, held_out = next(splitter.split(np.zeros((len(target), 1)), target))
         if weight is not None and not np.any(weight[held_out] > 0):
             raise ValueError(
                 "The sample weights for validation set are all zero, consider using a different random state."
@@ -393,6 +393,10 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
             f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with StandardScaler or "
             "MinMaxScaler might help, or learning_rate='auto'."
         )
+
+    def _logits(self, X):
+        logits, _, n_threads = LogisticRegression._logits(self, X)
+        return logits, np.float64, n_threads
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -420,7 +424,7 @@ class _Samples:
 
     def __init__(self, rows, target, weight, kept, seed, mapped):
         self._rows, self._target, self._weight, self._kept = rows, target, weight, kept
-        self._seed, self._mapped = seed, mapped
+        self._seed, self._mapped, self._random = seed, mapped, None
         self.n_samples = len(target)
         self.n_learned = self.n_samples if kept is None else np.count_nonzero(kept)
         plain = mapped is not None or (seed is None and kept is None)
@@ -441,16 +445,15 @@ class _Samples:
         length = max(1, MAPPED_BYTES // (8 * self._rows.n_features))
         starts = np.arange(0, self.n_samples, length)
         if self._seed is not None:
-            np.random.default_rng(self._seed).shuffle(starts)
+            self._random = self._random or np.random.default_rng(self._seed)
+            self._random.shuffle(starts)
         for start in starts:
-            order = np.arange(start, min(start + length, self.n_samples), dtype=np.int64)
+            order = np.arange(start, min(start + length, self.n_samples), dtype=np.int32)
             if self._kept is not None:
                 order = order[self._kept[order]]
             if self._seed is not None:
-                places = np.arange(len(order), dtype=np.int32)
-                _sgd.shuffle(places, self._seed)
-                order = order[places]
-            steps.feed(self._rows, self._target, self._weight, order.astype(np.int32))
+                self._random.shuffle(order)
+            steps.feed(self._rows, self._target, self._weight, order)
             self._mapped.madvise(mmap.MADV_DONTNEED)
 
 
