@@ -30,6 +30,7 @@ from fastlogreg._kernels.dispatch cimport (
     sgd_rows,
     sgd_rule,
     sgd_state,
+    sparse_row,
 )
 
 from fastlogreg._design import CSRDesign, as_design
@@ -129,17 +130,22 @@ cdef class Rows:
             _copy_sparse(<const double *>self._values, <const int32_t *>self._columns, <const int32_t *>self._starts,
                          i, values, columns)
 
+    cdef sparse_row row_in_place(self, Py_ssize_t i) noexcept nogil:
+        """Row i of CSR where it lies, or no values where it does not hold doubles and 32-bit columns."""
+        cdef sparse_row row
+        cdef Py_ssize_t begin
+        row.values, row.columns, row.count = NULL, NULL, 0
+        if self.sparse and not self._single and not self._wide_indices:
+            begin = (<const int32_t *>self._starts)[i]
+            row.values = <const double *>self._values + begin
+            row.columns = <const int32_t *>self._columns + begin
+            row.count = self.row_entries(i)
+        return row
+
     cdef Py_ssize_t ranges(self, Py_ssize_t i, memory_range *out) noexcept nogil:
-        """Where row i lies in memory, as ranges; returns their number."""
-        cdef Py_ssize_t begin, count, size = 4 if self._single else 8
-        if self.sparse:
-            begin = (<const int64_t *>self._starts)[i] if self._wide_indices else (<const int32_t *>self._starts)[i]
-            count = self.row_entries(i)
-            out[0] = _range(self._values + begin * size, count * size)
-            size = 8 if self._wide_indices else 4
-            out[1] = _range(<const char *>self._columns + begin * size, count * size)
-            return 2
-        if self._column_stride != size:
+        """Where dense row i lies in memory, where that is one range; returns the number of ranges."""
+        cdef Py_ssize_t size = 4 if self._single else 8
+        if self.sparse or self._column_stride != size:
             return 0
         out[0] = _range(self._values + i * self._row_stride, self.n_features * size)
         return 1
@@ -184,7 +190,8 @@ cdef inline void _copy_sparse(const real *values, const index *columns, const in
 cdef class RowBlock:
     """Copies of some rows as doubles, with their targets and weights; dense rows are padded with zeros.
 
-    With `ones`, each row ends with a one in column n_features.
+    With `ones`, each row ends with a one in column n_features. With `in_place`, CSR rows of doubles stay where they are,
+    for steps that are done with them before a call returns.
     """
 
     cdef readonly Py_ssize_t count
@@ -193,6 +200,7 @@ cdef class RowBlock:
     cdef readonly Py_ssize_t n_features
     cdef readonly bint sparse
     cdef bint ones
+    cdef bint in_place
     cdef public object values
     cdef public object columns
     cdef public object starts
@@ -205,12 +213,15 @@ cdef class RowBlock:
     cdef double[::1] _target
     cdef double[::1] _weight
     cdef double[::1] _logits
+    cdef double[::1] _residual
     cdef Py_ssize_t n_ahead
-    cdef object _ranges
+    cdef object _places
     cdef memory_range *_ahead
+    cdef sparse_row *_rows
 
-    def __init__(self, Py_ssize_t capacity, Py_ssize_t n_features, bint sparse, bint ones):
+    def __init__(self, Py_ssize_t capacity, Py_ssize_t n_features, bint sparse, bint ones, bint in_place):
         self.capacity, self.n_features, self.sparse, self.ones = capacity, n_features, sparse, ones
+        self.in_place = in_place
         self.width = (n_features + ones + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
         self.values = np.zeros(capacity if sparse else capacity * self.width)
         self.columns = np.zeros(capacity if sparse else 1, dtype=np.int32)
@@ -221,20 +232,23 @@ cdef class RowBlock:
     cdef void _bind(self):
         self._values, self._columns, self._starts = self.values, self.columns, self.starts
         self._target, self._weight, self._logits = self.target, self.weight, self.logits
-        self._ranges = np.zeros(2 * self.capacity * sizeof(memory_range), dtype=np.uint8)
-        self._ahead = <memory_range *><size_t>self._ranges.ctypes.data
+        self._residual = np.empty(self.capacity)
+        self._places = np.zeros((2, self.capacity * sizeof(sparse_row)), dtype=np.uint8)
+        self._ahead = <memory_range *><size_t>self._places[0].ctypes.data
+        self._rows = <sparse_row *><size_t>self._places[1].ctypes.data
         self.n_ahead = 0
 
     def __reduce__(self):
         arrays = self.values, self.columns, self.starts, self.target, self.weight, self.logits
-        return _restored_block, (self.capacity, self.n_features, self.sparse, self.ones, self.count, arrays)
+        return _restored_block, (
+            self.capacity, self.n_features, self.sparse, self.ones, self.in_place, self.count, arrays)
 
     cdef Py_ssize_t append(self, Rows rows, const double[::1] target, const double[::1] weight,
                            const int32_t[::1] order, Py_ssize_t first):
         """Copy the rows `first` and on of the order until the block is full; returns how many."""
         cdef Py_ssize_t end = target.shape[0] if order is None else order.shape[0]
         cdef Py_ssize_t n = min(self.capacity - self.count, end - first)
-        if self.sparse:
+        if self.sparse and not (self.in_place and rows.row_in_place(0).values != NULL):
             self._reserve(rows, order, first, n)
         cdef const int32_t *places = &order[0] if order is not None else NULL
         cdef const double *weights = &weight[0] if weight is not None else NULL
@@ -252,7 +266,7 @@ cdef class RowBlock:
                 i = order[k]
             at = self.count
             if self.sparse:
-                self._starts[at + 1] = <int32_t>self._append_entries(rows, i, self._starts[at])
+                self._append_sparse(rows, i, at)
             else:
                 rows.copy_dense(i, &self._values[at * self.width])
                 if self.ones:
@@ -268,14 +282,27 @@ cdef class RowBlock:
         for k in range(first, end):
             self.n_ahead += rows.ranges(order[k] if order != NULL else k, &self._ahead[self.n_ahead])
 
+    cdef void _append_sparse(self, Rows rows, Py_ssize_t i, Py_ssize_t at) noexcept nogil:
+        cdef Py_ssize_t begin = self._starts[at]
+        cdef sparse_row *row = self._rows + at
+        row.values = NULL
+        if self.in_place:
+            row[0] = rows.row_in_place(i)
+        if row.values == NULL:
+            self._starts[at + 1] = <int32_t>self._append_entries(rows, i, begin)
+            row.values, row.columns = &self._values[0] + begin, &self._columns[0] + begin
+            row.count = self._starts[at + 1] - begin
+        else:
+            self._starts[at + 1] = self._starts[at]
+
     cdef Py_ssize_t _append_entries(self, Rows rows, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
         """Row i as CSR entries from `end` on; returns where they end."""
         cdef Py_ssize_t j
         if rows.sparse:
-            rows.copy_sparse(i, &self._values[end], &self._columns[end])
+            rows.copy_sparse(i, &self._values[0] + end, &self._columns[0] + end)
             end += rows.row_entries(i)
         else:
-            rows.copy_dense(i, &self._values[end])
+            rows.copy_dense(i, &self._values[0] + end)
             for j in range(self.n_features):
                 self._columns[end + j] = <int32_t>j
             end += self.n_features
@@ -311,8 +338,8 @@ def _writable(arrays):
     return [array if array is None or array.flags.writeable else array.copy() for array in arrays]
 
 
-def _restored_block(capacity, n_features, sparse, ones, count, arrays):
-    cdef RowBlock block = RowBlock(1, n_features, sparse, ones)
+def _restored_block(capacity, n_features, sparse, ones, in_place, count, arrays):
+    cdef RowBlock block = RowBlock(1, n_features, sparse, ones, in_place)
     block.capacity, block.count = capacity, count
     block.values, block.columns, block.starts, block.target, block.weight, block.logits = _writable(arrays)
     block._bind()
@@ -325,7 +352,8 @@ cdef class Steps:
     Attributes
     ----------
     loss_sum, penalty_sum, count : float
-        Sums over the samples since `begin_epoch`: the cross-entropy of each before its step, and the penalty then.
+        Sums over the samples since `begin_epoch`: the cross-entropy of each before its step, and the penalty then or,
+        where that would take long, at the end of the epoch.
     """
 
     cdef readonly RowBlock block
@@ -350,6 +378,15 @@ cdef class Steps:
         if self.block.count:
             self._take_steps()
             self.block.count = 0
+
+    def end_epoch(self):
+        """Do what waits, and complete the sums."""
+        self.flush()
+
+    cdef _charge(self, double l1, double l2):
+        """The penalty of all samples at the coefficients that the epoch ends with."""
+        coef, _ = self._solution()
+        self.penalty_sum = self.count * (0.5 * l2 * float(coef @ coef) + l1 * float(np.abs(coef).sum()))
 
     def solution(self):
         """Coefficients (d,) and the intercept, as they were if the stream ended here."""
@@ -401,7 +438,8 @@ cdef class GradientSteps(Steps):
         self.settings = settings
         n_features = len(coef)
         self._batch_size = settings["batch_size"]
-        self.block = RowBlock(self._batch_size if self._batch_size > 1 else BLOCK_ROWS, n_features, sparse, False)
+        single = self._batch_size == 1
+        self.block = RowBlock(BLOCK_ROWS if single else self._batch_size, n_features, sparse, False, single)
         self.coef = np.zeros(self.block.width)
         self.coef[:n_features] = coef
         self.average_coef = np.zeros(self.block.width) if settings["average"] else None
@@ -460,6 +498,11 @@ cdef class GradientSteps(Steps):
         if self._batch_size == 1:
             self.flush()
 
+    def end_epoch(self):
+        Steps.end_epoch(self)
+        if self._batch_size > 1:
+            self._charge(self._rule.l1, self._rule.l2)
+
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block
@@ -467,10 +510,9 @@ cdef class GradientSteps(Steps):
         if self._batch_size > 1:
             self._batch_step()
         else:
-            rows.count, rows.values, rows.columns = block.count, &block._values[0], &block._columns[0]
+            rows.count, rows.values, rows.rows = block.count, &block._values[0], block._rows
             rows.width = block.n_features if block.sparse else block.width
-            rows.starts, rows.target, rows.weight = &block._starts[0], &block._target[0], &block._weight[0]
-            rows.logits_out = &block._logits[0]
+            rows.target, rows.weight, rows.logits_out = &block._target[0], &block._weight[0], &block._logits[0]
             rows.n_ahead, rows.ahead = block.n_ahead, block._ahead
             with nogil:
                 if block.sparse:
@@ -489,29 +531,28 @@ cdef class GradientSteps(Steps):
         cdef RowBlock block = self.block
         cdef sgd_state *state = &self._state
         cdef design_view view = block.view()
-        cdef Py_ssize_t m = block.count, i, j, width = block.width
+        cdef Py_ssize_t m = block.count, i
         cdef double zero = 0.0, eta, residuals, share
-        cdef double[::1] residual = np.empty(m)
+        cdef double *residual = &block._residual[0]
         cdef double *w = state.coef
         block.kernels().logits(&view, 0, m, 1, w, &zero, &block._logits[0], m)
         for i in range(m):
             block._logits[i] = state.intercept + state.scale * block._logits[i]
-        residuals = kernels.bce(m, &block._logits[0], &block._target[0], &block._weight[0], 0, NULL, &residual[0],
+        residuals = kernels.bce(m, &block._logits[0], &block._target[0], &block._weight[0], 0, NULL, residual,
                                 NULL).residual / m
-        self.penalty_sum += m * (0.5 * self._rule.l2 * state.square + self._rule.l1 * state.absolute)
         eta = _eta(&self._rule, state.t)
         state.scale *= max(0.0, 1.0 - self._rule.l2 * eta)
         if state.scale < SMALLEST_SCALE:
             self._unscale()
         for i in range(m):
             residual[i] *= -eta / (m * state.scale)
-        block.kernels().add_gradient(&view, 0, m, 1, &residual[0], m, w)
+        block.kernels().add_gradient(&view, 0, m, 1, residual, m, w)
         state.intercept -= self._rule.intercept_rate * eta * residuals
         if self._rule.average > 0 and state.t >= self._rule.average:
             share = 1.0 / (state.t - self._rule.average + 1.0)
             for i in range(m):
                 residual[i] *= -state.average_a
-            block.kernels().add_gradient(&view, 0, m, 1, &residual[0], m, state.average_coef)
+            block.kernels().add_gradient(&view, 0, m, 1, residual, m, state.average_coef)
             if share < 1.0:
                 state.average_b /= 1.0 - share
             state.average_a += share * state.average_b * state.scale
@@ -520,12 +561,6 @@ cdef class GradientSteps(Steps):
         if self._rule.l1 > 0:
             state.accrued_l1 += self._rule.l1 * eta
             self._truncate(block)
-        state.square = state.absolute = 0.0
-        for j in range(width):
-            state.square += w[j] * w[j]
-            state.absolute += fabs(w[j])
-        state.square *= state.scale * state.scale
-        state.absolute *= state.scale
 
     cdef void _truncate(self, RowBlock block) noexcept:
         """The L1 penalty that has accrued, taken from the coefficients of the columns in the block."""
@@ -666,7 +701,7 @@ cdef class NewtonSteps(Steps):
         n_features = len(coef)
         capacity = max(MIN_NEWTON_ROWS, n_features)
         self.alpha, self.fit_intercept = alpha, fit_intercept
-        self.block = RowBlock(capacity, n_features, sparse, fit_intercept)
+        self.block = RowBlock(capacity, n_features, sparse, fit_intercept, False)
         self.coef = np.zeros(self.block.width)
         self.coef[:n_features] = coef
         self.warm = np.any(coef)
@@ -920,7 +955,7 @@ cdef class DiagonalSteps(Steps):
         memset(&self._state, 0, sizeof(sgd_state))
         self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
         self._rule.intercept_rate = fit_intercept
-        self.block = RowBlock(BLOCK_ROWS, len(coef), True, False)
+        self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
         # One sample's worth of curvature holds what it starts from.
         self.curvature = np.where(coef != 0, 0.25, 0.0)
         self.sums = self.curvature * coef
@@ -941,15 +976,18 @@ cdef class DiagonalSteps(Steps):
         Steps.feed(self, rows, target, weight, order)
         self.flush()
 
+    def end_epoch(self):
+        Steps.end_epoch(self)
+        self._charge(self._rule.l1, self._rule.l2)
+
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block
         cdef sgd_rows rows
         cdef double before = self._state.t
-        rows.count, rows.values, rows.columns = block.count, &block._values[0], &block._columns[0]
-        rows.width, rows.starts = block.n_features, &block._starts[0]
+        rows.count, rows.width, rows.values, rows.rows = block.count, block.n_features, NULL, block._rows
         rows.target, rows.weight, rows.logits_out = &block._target[0], &block._weight[0], &block._logits[0]
-        rows.n_ahead, rows.ahead = block.n_ahead, block._ahead
+        rows.n_ahead, rows.ahead = 0, NULL
         with nogil:
             kernels.sgd_diagonal(&rows, &self._rule, &self._state)
         self.loss_sum += kernels.bce(block.count, rows.logits_out, rows.target, rows.weight, 1, NULL, NULL, NULL).loss

@@ -512,7 +512,7 @@ class _Run:
         else:
             steps.begin_epoch()
         self.samples.feed(steps)
-        steps.flush()
+        steps.end_epoch()
         if exact:
             value = steps.end_exact()
             self.loss_curve.append(value)

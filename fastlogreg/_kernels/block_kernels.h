@@ -69,17 +69,22 @@ typedef struct {
     const char *begin, *end;
 } memory_range;
 
-/* Rows gathered for stochastic steps. */
+typedef struct {
+    const double *values;
+    const int32_t *columns;
+    ptrdiff_t count;
+} sparse_row;
+
+/* Rows for stochastic steps. */
 typedef struct {
     ptrdiff_t count;
-    ptrdiff_t width; /* dense: doubles a row, a multiple of PANEL_ALIGNMENT; CSR: columns of X */
-    const double *values;
-    const int32_t *columns; /* CSR: of each value */
-    const int32_t *starts;  /* CSR: count + 1 */
+    ptrdiff_t width;        /* dense: doubles a row, a multiple of PANEL_ALIGNMENT; CSR: columns of X */
+    const double *values;   /* dense */
+    const sparse_row *rows; /* CSR */
     const double *target;
     const double *weight;
     double *logits_out; /* before each step */
-    ptrdiff_t n_ahead;  /* while these rows are at work, so many ranges of memory are asked for */
+    ptrdiff_t n_ahead;  /* dense: while these rows are at work, so many ranges of memory are asked for */
     const memory_range *ahead;
 } sgd_rows;
 

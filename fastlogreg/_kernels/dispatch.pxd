@@ -43,12 +43,16 @@ cdef extern from "block_kernels.h" nogil:
         const char *begin
         const char *end
 
+    ctypedef struct sparse_row:
+        const double *values
+        const int32_t *columns
+        Py_ssize_t count
+
     ctypedef struct sgd_rows:
         Py_ssize_t count
         Py_ssize_t width
         const double *values
-        const int32_t *columns
-        const int32_t *starts
+        const sparse_row *rows
         const double *target
         const double *weight
         double *logits_out

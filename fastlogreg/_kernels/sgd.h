@@ -81,6 +81,18 @@ static inline void sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
             __builtin_prefetch(at);
 }
 
+#define SPARSE_ROWS_AHEAD 4
+
+static inline void sgd_ask_row(const sgd_rows *rows, ptrdiff_t i) {
+    if (i >= rows->count)
+        return;
+    const sparse_row row = rows->rows[i];
+    for (ptrdiff_t k = 0; k < row.count; k += 8)
+        __builtin_prefetch(row.values + k);
+    for (ptrdiff_t k = 0; k < row.count; k += 16)
+        __builtin_prefetch(row.columns + k);
+}
+
 static inline __attribute__((always_inline)) void sgd_dense_linear(const sgd_rows *rows, const sgd_rule *rule,
                                                                    sgd_state *whole, int average) {
     const ptrdiff_t width = rows->width;
@@ -163,11 +175,10 @@ static void sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole
     sgd_state local = *whole, *state = &local;
     double *w = state->coef, *mean = state->average_coef;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->values + rows->starts[i];
-        const int32_t *column = rows->columns + rows->starts[i];
-        const ptrdiff_t n = rows->starts[i + 1] - rows->starts[i];
-        sgd_ask(rows, 2 * i);
-        sgd_ask(rows, 2 * i + 1);
+        const double *x = rows->rows[i].values;
+        const int32_t *column = rows->rows[i].columns;
+        const ptrdiff_t n = rows->rows[i].count;
+        sgd_ask_row(rows, i + SPARSE_ROWS_AHEAD);
         double sum[4] = {0.0, 0.0, 0.0, 0.0};
         ptrdiff_t k = 0;
         for (; k + 4 <= n; k += 4)
@@ -251,12 +262,11 @@ static inline double sgd_scale(double so_far, double weight, double x) {
 static void sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
     double *v = state->coef, *h = state->curvature;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->values + rows->starts[i];
-        const int32_t *column = rows->columns + rows->starts[i];
-        const ptrdiff_t n = rows->starts[i + 1] - rows->starts[i];
+        const double *x = rows->rows[i].values;
+        const int32_t *column = rows->rows[i].columns;
+        const ptrdiff_t n = rows->rows[i].count;
         const double weight = rows->weight[i];
-        sgd_ask(rows, 2 * i);
-        sgd_ask(rows, 2 * i + 1);
+        sgd_ask_row(rows, i + SPARSE_ROWS_AHEAD);
         state->t += weight;
         const double ridge = rule->l2 * state->t, threshold = rule->l1 * state->t;
         double u = state->intercept, reach = 0.0;

@@ -32,7 +32,7 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
         (steps.begin_exact if exact else steps.begin_epoch)()
         _sgd.shuffle(order, n_iter)
         steps.feed(rows, target, weight, order)
-        steps.flush()
+        steps.end_epoch()
         if exact:
             steps.end_exact()
         coef, intercept = steps.solution()
