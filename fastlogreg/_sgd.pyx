@@ -190,8 +190,8 @@ cdef inline void _copy_sparse(const real *values, const index *columns, const in
 cdef class RowBlock:
     """Copies of some rows as doubles, with their targets and weights; dense rows are padded with zeros.
 
-    With `ones`, each row ends with a one in column n_features. With `in_place`, CSR rows of doubles stay where they are,
-    for steps that are done with them before a call returns.
+    With `ones`, each row ends with a one in column n_features. With `in_place`, CSR rows of doubles stay where they
+    are, for steps that are done with them before a call returns.
     """
 
     cdef readonly Py_ssize_t count
@@ -654,6 +654,8 @@ cdef double TRUSTED_MOVE = 1.0
 cdef double LARGEST_MOVE = 16.0
 # Logits that far on the wrong side take the bound's curvature.
 cdef double FAR = 4.0
+# An exact step that promises less than this share of the objective is in the quadratic region.
+cdef double TRUSTED_GAP = 0.01
 # What is left on the diagonal, relatively, where columns depend on one another.
 cdef double LOADING = 1e-9
 
@@ -713,7 +715,7 @@ cdef class NewtonSteps(Steps):
     def __reduce__(self):
         arrays = self.coef, self.curvature, self.factor, self.scale
         numbers = (self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
-                   self.penalty_sum, self.count)
+                   self.penalty_sum, self.count, self.gap, self.best)
         return _restored_newton, (self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
     cdef _take_steps(self):
@@ -728,7 +730,7 @@ cdef class NewtonSteps(Steps):
         self.penalty_sum += block_weight * 0.5 * self.alpha * self._square()
         self.weight += block_weight
         if self.exact:
-            loss, curvature = self._pass(self.gradient, bound=False)
+            loss, curvature = self._pass(self.gradient, bound=not self._is_near())
             self.loss_sum += loss
             self._add_curvature(curvature)
         elif self.n_blocks == 0:
@@ -737,10 +739,24 @@ cdef class NewtonSteps(Steps):
             self._next_block(block_weight)
         self.n_blocks += 1
 
+    cdef bint _is_near(self):
+        """Whether the last exact step was short enough for its quadratic model to be trusted."""
+        return self.best is not None and self.gap <= TRUSTED_GAP * self.best[0]
+
+    def begin_epoch(self):
+        Steps.begin_epoch(self)
+        if not self.exact and self.best is not None:  # the stream goes on from where an exact step led
+            self._settle()
+
+    cdef _settle(self):
+        if not self._is_near():
+            self.coef = self.best[1]
+        self.best = None
+
     def begin_exact(self):
         """Begin an epoch at whose end there is one step, with the gradient and curvature of all its samples."""
-        self.begin_epoch()
         self.exact = True
+        self.begin_epoch()
         self.gradient = np.zeros_like(self.coef)
         self.curvature[:] = 0.0
         self.weight = 0.0
@@ -910,8 +926,10 @@ cdef class NewtonSteps(Steps):
         return float(coef @ coef)
 
     def _solution(self):
+        """Where the last step led, or, where that was a long one that nothing has verified, where it came from."""
+        coef = self.coef if self.best is None or self._is_near() else self.best[1]
         d = self.block.n_features
-        return self.coef[:d].copy(), float(self.coef[d]) if self.fit_intercept else 0.0
+        return coef[:d].copy(), float(coef[d]) if self.fit_intercept else 0.0
 
 
 def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
@@ -919,7 +937,7 @@ def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
     steps.block = block
     steps.coef, steps.curvature, steps.factor, steps.scale = _writable(arrays)
     (steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum, steps.penalty_sum,
-     steps.count) = numbers
+     steps.count, steps.gap, steps.best) = numbers
     return steps
 
 

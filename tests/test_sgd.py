@@ -366,9 +366,10 @@ class TestAuto:
         X = rng.standard_normal((700, 6)) * [1e-8, 1e-3, 1, 1e3, 1e8, 0.0]
         X[::50, 3] *= 1e4
         for y in ((X[:, 2] > 0).astype(int), rng.integers(0, 2, 700)):
-            for model in (fitted(X, y, max_iter=8, **options), fitted(sp.csr_matrix(X), y, max_iter=8, **options)):
+            for Z, max_iter, seed in itertools.product((X, sp.csr_matrix(X)), (1, 2, 3, 8), range(5)):
+                model = fitted(Z, y, max_iter=max_iter, random_state=seed, **options)
                 assert np.isfinite(model.coef_).all()
-                assert objective(model.coef_, model.intercept_, X, y, 0.0) < 0.6932
+                assert objective(model.coef_, model.intercept_, X, y, 0.0) < 0.8
 
     def test_overflow_is_told(self):
         X, y = make_data(scale=1e200)
