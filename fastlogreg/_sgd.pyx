@@ -37,6 +37,12 @@ from fastlogreg._design import CSRDesign, as_design
 
 # Rows copied at a time where steps take one each: they stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 128
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void *) noexcept nogil
+
+# Targets and weights in random order are asked for so many samples ahead.
+cdef Py_ssize_t AHEAD = 32
+
 ctypedef fused real:
     float
     double
@@ -264,6 +270,10 @@ cdef class RowBlock:
             i = k
             if order != NULL:
                 i = order[k]
+                if k + AHEAD < first + n:
+                    prefetch(target + order[k + AHEAD])
+                    if weight != NULL:
+                        prefetch(weight + order[k + AHEAD])
             at = self.count
             if self.sparse:
                 self._append_sparse(rows, i, at)
