@@ -8,22 +8,18 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-import scipy.sparse as sp
-import scipy.special
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
-from sklearn.utils import assert_all_finite
 from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
+from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastlogreg import _pointwise
 from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 from fastlogreg._pilot import objective_with_pilot
+from fastlogreg._prediction import PredictionMixin, is_plain
 from fastlogreg._softmax_objective import SoftmaxObjective
-from fastlogreg._softmax_passes import class_scores
 from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_labels, encode_probabilities
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
 from fastlogreg.solvers import SOLVERS, Stop, early_end, gap_target
@@ -42,7 +38,7 @@ class _StopRequested(Exception):  # noqa: N818
         self.point = point
 
 
-def _unchanged_by_failure(fit):
+def unchanged_by_failure(fit):
     """Whatever ends a fit early leaves the estimator as it was."""
 
     @functools.wraps(fit)
@@ -58,11 +54,6 @@ def _unchanged_by_failure(fit):
     return guarded
 
 
-def _is_plain(X):
-    """Whether X is what scikit-learn's validation would return for it, but for its number of columns."""
-    return type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and (X.dtype == np.float64 or X.dtype == np.float32)
-
-
 @functools.lru_cache(maxsize=256)
 def _check_parameters(estimator_class, values):
     """scikit-learn's errors for the parameters, given as names, types and values."""
@@ -72,7 +63,7 @@ def _check_parameters(estimator_class, values):
     )
 
 
-class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
+class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
     """Logistic regression, binary or by softmax: scikit-learn's objective and API, proven optimal.
 
     Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercepts, which are never penalised; s_i
@@ -220,7 +211,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         self.n_jobs = n_jobs
         self.soft_targets = soft_targets
 
-    @_unchanged_by_failure
+    @unchanged_by_failure
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None):
         """Fit the model.
@@ -290,7 +281,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
 
     def _validated(self, X, y):
         """X and y as scikit-learn's validation returns them; plain arrays are what they are, and spared its time."""
-        if _is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]:
+        if is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]:
             self.n_features_in_ = X.shape[1]
             vars(self).pop("feature_names_in_", None)
             return X, y
@@ -332,10 +323,6 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         if not objective.finite:
             self._check_finite(X)
             raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
-
-    def _check_finite(self, X):
-        """scikit-learn's error if X holds NaN or infinity; called once a sum over X turned out not to be finite."""
-        assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
 
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
@@ -393,104 +380,6 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
                 ConvergenceWarning,
                 stacklevel=5,
             )
-
-    def _dense_coef(self):
-        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
-        return np.ascontiguousarray(coef, dtype=np.float64)
-
-    def _design(self, X):
-        """The design matrix of validated X."""
-        fitted = vars(self)
-        as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
-        if not (as_in_fit and _is_plain(X) and X.shape[1] == self.n_features_in_):
-            check_is_fitted(self)
-            X = validate_data(
-                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
-            )
-        return as_design(X, effective_n_threads(self.n_jobs))
-
-    def _logits(self, design, probabilities=False):
-        """Logits (n,) of two classes, else logits or probabilities (n, K); float64."""
-        coef, intercept = self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64)
-        if len(coef) > 1:
-            logits = class_scores(design, coef, intercept, probabilities)
-        else:
-            logits = design.logits(coef, intercept)[0]
-        if not np.isfinite(logits).all():
-            self._check_finite(design.X)
-        return logits
-
-    def decision_function(self, X):
-        """Logits of the samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        logits : ndarray of shape (n_samples,) or (n_samples, K)
-            Of two classes positive for ``classes_[1]``, else one for each class.
-        """
-        design = self._design(X)
-        return self._logits(design).astype(design.X.dtype, copy=False)
-
-    def predict(self, X):
-        """Classes of the samples.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        classes : ndarray of shape (n_samples,)
-        """
-        logits = self._logits(self._design(X))
-        return self.classes_[(logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)]
-
-    def predict_proba(self, X):
-        """Probabilities of the classes.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        probabilities : ndarray of shape (n_samples, K)
-            In the order of `classes_`. All columns are accurate, however small.
-        """
-        design = self._design(X)
-        logits = self._logits(design, probabilities=True)
-        if logits.ndim == 2:
-            return logits.astype(design.X.dtype, copy=False)
-        columns = np.empty((2, len(logits)))
-        _pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=design.n_threads)
-        return columns.T.astype(design.X.dtype, copy=False)
-
-    def predict_log_proba(self, X):
-        """Logarithms of the probabilities of the classes, never -inf for finite logits.
-
-        Parameters
-        ----------
-        X : {array-like, sparse matrix} of shape (n_samples, n_features)
-
-        Returns
-        -------
-        log_probabilities : ndarray of shape (n_samples, K)
-            In the order of `classes_`.
-        """
-        design = self._design(X)
-        logits = self._logits(design)
-        if logits.ndim == 2:
-            return scipy.special.log_softmax(logits, axis=1).astype(design.X.dtype, copy=False)
-        columns = np.empty((2, len(logits)))
-        for target, column in enumerate(columns):
-            # log sigma(u) is minus the cross-entropy of u against 1, log sigma(-u) minus that against 0
-            targets = np.full(len(logits), float(target))
-            _pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=design.n_threads)
-        return np.negative(columns, out=columns).T.astype(design.X.dtype, copy=False)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

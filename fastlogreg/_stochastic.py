@@ -22,7 +22,8 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 from fastlogreg import _sgd
 from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._design import as_design
-from fastlogreg._logistic import LogisticRegression, _unchanged_by_failure
+from fastlogreg._logistic import unchanged_by_failure
+from fastlogreg._prediction import PredictionMixin
 from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_two_classes
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
 
@@ -31,7 +32,7 @@ MAPPED_BYTES = 64 * 2**20
 MAX_SEED = np.iinfo(np.int32).max
 
 
-class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
+class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
     """Logistic regression for two classes by steps over a stream of samples, which need no tuning.
 
     Minimises ``mean_i L_i + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1)``, SGDClassifier's objective; L_i is the
@@ -141,14 +142,8 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # Predictions are those of LogisticRegression, with all threads, and float64 throughout.
+    # Predictions take all threads.
     n_jobs = None
-    decision_function = LogisticRegression.decision_function
-    predict = LogisticRegression.predict
-    predict_proba = LogisticRegression.predict_proba
-    predict_log_proba = LogisticRegression.predict_log_proba
-    _dense_coef = LogisticRegression._dense_coef
-    _check_finite = LogisticRegression._check_finite
 
     def __init__(
         self,
@@ -193,7 +188,7 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
         self.average = average
         self.batch_size = batch_size
 
-    @_unchanged_by_failure
+    @unchanged_by_failure
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
         """Fit the model.
@@ -257,7 +252,7 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
         callbacks.end(self)
         return self
 
-    @_unchanged_by_failure
+    @unchanged_by_failure
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take the samples as the next of a stream: one epoch over them.
@@ -394,9 +389,8 @@ class SGDLogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMix
             "MinMaxScaler might help, or learning_rate='auto'."
         )
 
-    def _logits(self, X):
-        logits, _, n_threads = LogisticRegression._logits(self, X)
-        return logits, np.float64, n_threads
+    def _prediction_dtype(self, design):
+        return np.float64
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
