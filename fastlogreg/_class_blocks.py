@@ -21,8 +21,8 @@ CHEAP_ROWS = 8
 FEW_PROBABILITIES = 2_000_000
 MAX_SHARE = 1 / 16
 MAX_COPY = 1 / 4
-# Blocks of so many columns are worth factoring, and of so many entries in all worth their memory. Of more columns, where
-# X is sparse, the fullest ones depend on one another the most.
+# Blocks of so many columns are worth factoring, and of so many entries in all worth their memory. Of more columns,
+# where X is sparse, the fullest ones depend on one another the most.
 MAX_COLUMNS = 1500
 MAX_ENTRIES = 16_000_000
 FULLEST_COLUMNS = 300
@@ -93,7 +93,7 @@ class ClassBlocks:
         return precondition
 
     def _factors(self, curvature, ridge, expected):
-        """The Cholesky factor of each class's block, in single precision for it only preconditions; None for no block."""
+        """The Cholesky factor of each class's block, in single precision for it only preconditions, or None."""
         if len(self._places) == 0:
             return [None] * len(curvature)
         return [

@@ -76,9 +76,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     """Logistic regression, binary or by softmax: scikit-learn's objective and API, proven optimal.
 
     Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercepts, which are never penalised; s_i
-    are the weights of the samples and L_i their cross-entropy. Two classes share one row of coefficients; of K >= 3 each
-    has its own, and they sum to zero over the classes, as the intercepts do. The columns' units and origins affect neither
-    convergence nor speed: the fit works in standardised coordinates and keeps the objective.
+    are the weights of the samples and L_i their cross-entropy. Two classes share one row of coefficients; of K >= 3
+    each has its own, and they sum to zero over the classes, as the intercepts do. The columns' units and origins affect
+    neither convergence nor speed: the fit works in standardised coordinates and keeps the objective.
 
     Parameters
     ----------
@@ -125,6 +125,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         One row for two classes, else one for each. In X's dtype, as `intercept_`.
     intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : ndarray of shape (1,)
+        0 where what gave the start, a part of the samples or the span of few rows, gave the optimum.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are all strings.

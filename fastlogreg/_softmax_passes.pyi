@@ -1,0 +1,33 @@
+from typing import TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlogreg._design import Design
+
+_Float64: TypeAlias = NDArray[np.float64]
+
+def class_scores(design: Design, coef: _Float64, intercept: _Float64, probabilities: bool) -> _Float64: ...
+
+class SoftmaxPasses:
+    @property
+    def design(self) -> Design: ...
+    @property
+    def n_classes(self) -> int: ...
+    def __init__(
+        self,
+        design: Design,
+        n_classes: int,
+        target: NDArray[np.intp] | _Float64,
+        sample_weight: _Float64 | None = None,
+    ) -> None: ...
+    def loss_gradient(self, coef: _Float64, intercept: _Float64) -> tuple[float, _Float64, _Float64]: ...
+    def hessian_dot(
+        self, coef: _Float64, intercept: _Float64, direction: _Float64, direction_intercept: _Float64
+    ) -> tuple[_Float64, _Float64]: ...
+    def line(
+        self, coef: _Float64, intercept: _Float64, direction: _Float64, direction_intercept: _Float64
+    ) -> _Float64: ...
+    def largest_range(self, coef: _Float64, intercept: _Float64) -> float: ...
+    def intercept_hessian(self, coef: _Float64, intercept: _Float64) -> _Float64: ...
+    def pair_grams(self, coef: _Float64, intercept: _Float64, center: _Float64) -> _Float64: ...
