@@ -4,8 +4,8 @@
 #   make test           lint, then the tests and the README's examples
 #   make lint           ruff, cython-lint, clang-format, mypy
 #   make bench-kernels  the kernels against scikit-learn, SciPy and the machine's memory: benchmarks/RESULTS.md
-#   make bench          three small problems against every other library: a table, and pictures in build/bench
-#   make bench-full     all problems, pictures, scaling: benchmarks/results and benchmarks/RESULTS.md
+#   make bench          five small problems against every other library: a table, and pictures in build/bench
+#   make bench-full     all but the longest problems, pictures, scaling: benchmarks/results and benchmarks/RESULTS.md
 #   make wheel          sdist and wheel in dist/
 #   make dist-check     install both into clean environments and fit
 #   make test-oldest    the tests with the oldest supported numpy, SciPy and scikit-learn
@@ -122,7 +122,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.report --output build/bench
 
 bench-full: $(VENV)/.bench
-	$(BIN)/python -m benchmarks.run --problems all --output $(BENCH_OUTPUT)
+	$(BIN)/python -m benchmarks.run --problems full internet --output $(BENCH_OUTPUT)
 	$(BIN)/python -m benchmarks.plot --output $(BENCH_OUTPUT)
 	$(BIN)/python -m benchmarks.scaling --output $(BENCH_OUTPUT)
 	$(BIN)/python -m benchmarks.report --output $(BENCH_OUTPUT)

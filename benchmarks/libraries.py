@@ -2,7 +2,8 @@
 
 An adaptor takes a `Task` and returns two functions. `fit()` is what the clock sees, from arrays in the memory layout
 that the library's documentation recommends to a fitted model, the library's own validation included; bringing the data
-into that layout comes before. `read(model)` returns the coefficients and the intercept.
+into that layout comes before. `read(model)` returns the coefficients (d,) and the intercept, or those (K, d) and (K,)
+of K >= 3 classes.
 
 All minimise ``C sum_i L_i`` and the penalty; most libraries write it as ``mean(L) + alpha * penalty``, with
 ``alpha = 1 / (C n)``.
@@ -27,7 +28,7 @@ LARGE_CONSTANT, LARGE_CONSTANT_SINGLE = 1e3, 1e2
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A problem as an adaptor sees it; X is C-ordered or csr_matrix, float64, and y holds 0 and 1."""
+    """A problem as an adaptor sees it; X is C-ordered or csr_matrix, float64, and y holds the classes 0 to K - 1."""
 
     X: np.ndarray | sp.csr_matrix
     y: np.ndarray
@@ -60,8 +61,10 @@ class Library:
         Its name on the package index.
     penalties : tuple of str
         Of "l2", "l1" and "none".
-    most_features, most_entries : float
-        Beyond them it is not tried, for `limit_reason`.
+    softmax : bool
+        Whether it fits more than two classes by softmax, as one objective.
+    most_parameters, most_entries : float
+        Beyond so many coefficients or numbers in X it is not tried, for `limit_reason`.
     notes : dict
         For a setting, how its objective differs.
     exact : bool
@@ -73,7 +76,8 @@ class Library:
     prepare: Callable
     penalties: tuple = ("l2",)
     sparse: bool = True
-    most_features: float = np.inf
+    softmax: bool = False
+    most_parameters: float = np.inf
     most_entries: float = np.inf
     limit_reason: str = ""
     notes: dict = field(default_factory=dict)
@@ -84,15 +88,18 @@ class Library:
         """Status and note of a problem that it cannot race on, or None."""
         if self.version() is None:
             return "missing", f"{self.distribution} is not installed"
-        reason = self._refusal(problem)
+        reason = self.refusal(problem)
         return ("not served", reason) if reason else None
 
-    def _refusal(self, problem):
+    def refusal(self, problem):
+        """Why it does not serve a problem, or an empty string."""
         if problem.penalty not in self.penalties:
             return f"no penalty {problem.penalty}" if problem.penalty != "none" else "no fit without penalty"
         if sp.issparse(problem.X) and not self.sparse:
             return "no sparse X"
-        if problem.X.shape[1] > self.most_features or problem.n_entries > self.most_entries:
+        if problem.n_classes > 2 and not self.softmax:
+            return "no softmax of several classes"
+        if problem.n_coef > self.most_parameters or problem.n_entries > self.most_entries:
             return self.limit_reason
         return ""
 
@@ -108,11 +115,14 @@ class Library:
 
 def zeros(task):
     """The floor: no fit at all."""
-    return lambda: None, lambda _: (np.zeros(task.X.shape[1]), 0.0)
+    n_classes, d = task.y.max() + 1, task.X.shape[1]
+    solution = (np.zeros(d), 0.0) if n_classes == 2 else (np.zeros((n_classes, d)), np.zeros(n_classes))
+    return lambda: None, lambda _: solution
 
 
 def read_sklearn(model):
-    return np.ravel(model.coef_), float(np.ravel(model.intercept_)[0])
+    coef, intercept = model.coef_, np.atleast_1d(model.intercept_)
+    return (np.ravel(coef), float(intercept[0])) if len(intercept) == 1 else (coef, intercept)
 
 
 def fastlogreg(task, solver):
@@ -282,7 +292,7 @@ def vowpal_wabbit(task):
 
 PENALISED = "intercept penalised"
 NEARLY_FREE = "intercept penalised, on a column of {:g}"
-_HESSIAN = {"most_features": 8000, "limit_reason": "its Hessian (d x d) is too large"}
+_HESSIAN = {"most_parameters": 8000, "limit_reason": "its Hessian is too large"}
 _SKLEARN_PENALTIES = {
     "lbfgs": ("l2", "none"),
     "newton-cg": ("l2", "none"),
@@ -298,17 +308,18 @@ def _scikit_learn_libraries():
         limits = _HESSIAN if solver == "newton-cholesky" else {}
         notes = {"default": PENALISED, "tight": NEARLY_FREE.format(LARGE_CONSTANT)} if solver == "liblinear" else {}
         prepare = partial(scikit_learn, solver=solver)
-        yield f"scikit-learn {solver}", Library("scikit-learn", prepare, penalties, notes=notes, **limits)
+        options = {"softmax": solver != "liblinear", "notes": notes, **limits}
+        yield f"scikit-learn {solver}", Library("scikit-learn", prepare, penalties, **options)
 
 
 OURS = "fastlogreg"
 LIBRARIES = {
-    "zeros": Library(None, zeros, ("l2", "l1", "none"), exact=False, settings=("default",)),
-    OURS: Library("fastlogreg", partial(fastlogreg, solver="auto"), ("l2", "none")),
-    "fastlogreg lbfgs": Library("fastlogreg", partial(fastlogreg, solver="lbfgs"), ("l2", "none")),
+    "zeros": Library(None, zeros, ("l2", "l1", "none"), softmax=True, exact=False, settings=("default",)),
+    OURS: Library("fastlogreg", partial(fastlogreg, solver="auto"), ("l2", "none"), softmax=True),
+    "fastlogreg lbfgs": Library("fastlogreg", partial(fastlogreg, solver="lbfgs"), ("l2", "none"), softmax=True),
     **dict(_scikit_learn_libraries()),
     "SGDClassifier": Library("scikit-learn", sgd_classifier, exact=False),
-    "scikit-learn-intelex": Library("scikit-learn-intelex", scikit_learn_intelex, sparse=False),
+    "scikit-learn-intelex": Library("scikit-learn-intelex", scikit_learn_intelex, sparse=False, softmax=True),
     "LIBLINEAR": Library("liblinear-official", liblinear, ("l2", "l1")),
     "Snap ML": Library(
         "snapml",

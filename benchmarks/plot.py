@@ -115,7 +115,8 @@ def dress(ax, name, row):
     ax.set_xscale("log")
     ax.set_yscale("log")
     ax.set_ylim(SMALLEST_GAP / 3, 3.0)
-    ax.set_title(f"{name}\n{row.n_samples} x {row.n_features}", fontsize=10)
+    classes = f", {row.n_classes} classes" if row.n_classes > 2 else ""
+    ax.set_title(f"{name}\n{row.n_samples} x {row.n_features}{classes}", fontsize=10)
     ax.set_xlabel("seconds")
     ax.yaxis.set_major_locator(LogLocator(numticks=9))
     ax.xaxis.set_major_locator(LogLocator(numticks=6))

@@ -25,10 +25,12 @@ class Problem:
     X : ndarray in C order, or csr_matrix, of shape (n, d)
         float64.
     y : ndarray of shape (n,)
-        0 and 1, int64.
+        The classes 0 to K - 1, int64.
     C : float
         ``inf`` for no penalty.
     l1_ratio : float
+    limit : float or None
+        Seconds that a fit may take, where the race's own limit would end them all.
     """
 
     name: str
@@ -36,6 +38,16 @@ class Problem:
     y: np.ndarray
     C: float
     l1_ratio: float
+    limit: float | None = None
+
+    @property
+    def n_classes(self):
+        return int(self.y.max()) + 1
+
+    @property
+    def n_coef(self):
+        """Coefficients: two classes share a row of them, of more each has its own."""
+        return self.X.shape[1] * (self.n_classes if self.n_classes > 2 else 1)
 
     @property
     def penalty(self):
@@ -57,6 +69,7 @@ class Recipe:
     data: Callable
     C: float = 1.0
     l1_ratio: float = 0.0
+    limit: float | None = None
 
 
 def load(name):
@@ -68,7 +81,8 @@ def load(name):
     """
     recipe = RECIPES[name]
     X, y = recipe.data()
-    return Problem(name, X, np.ascontiguousarray(y, dtype=np.int64), recipe.C, recipe.l1_ratio)
+    y = np.ascontiguousarray(y, dtype=np.int64)
+    return Problem(name, X, y, recipe.C, recipe.l1_ratio, recipe.limit)
 
 
 def select(names):
@@ -81,10 +95,10 @@ def select(names):
     return [name for name in RECIPES if name in chosen]
 
 
-def bundled(loader, positive):
+def bundled(loader, positive=None):
     """One of scikit-learn's own sets; `positive` makes a two-class problem of its labels."""
     X, y = loader(return_X_y=True)
-    return np.ascontiguousarray(X, dtype=np.float64), positive(y)
+    return np.ascontiguousarray(X, dtype=np.float64), y if positive is None else positive(y)
 
 
 def real(name, positive=None):
@@ -152,6 +166,26 @@ def noisy(X, seed=0):
     return X, rng.random(X.shape[0]) < 1.0 / (1.0 + np.exp(-logits))
 
 
+def hflights_carriers():
+    """Which of 15 airlines flew, by everything else: the indicators of the airline are the label and leave X."""
+    X, _ = real("hflights_ids")
+    airline = slice(76, 91)
+    others = np.delete(np.arange(X.shape[1]), airline)
+    return sp.csr_matrix(X[:, others]), np.asarray(X[:, airline].argmax(axis=1)).ravel()
+
+
+def linear_probe(n_samples, n_features, n_classes):
+    """Features and labels of the model itself, as on top of an embedding: logits of standard deviation 2."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n_samples, n_features))
+    coef = rng.standard_normal((n_features, n_classes)) * (2.0 / np.sqrt(n_features))
+    y = np.empty(n_samples, dtype=np.int64)
+    for rows in np.array_split(np.arange(n_samples), 100):
+        logits = X[rows] @ coef
+        y[rows] = np.argmax(logits + rng.gumbel(size=logits.shape), axis=1)  # draws from the softmax
+    return X, y
+
+
 def random_sparse(n_samples, n_features, density):
     """CSR with entries at random places, and labels from a model."""
     rng = np.random.default_rng(0)
@@ -185,12 +219,14 @@ def odd(y):
     return y % 2 == 1
 
 
-_breast_cancer = partial(bundled, sklearn.datasets.load_breast_cancer, lambda y: y)
+_breast_cancer = partial(bundled, sklearn.datasets.load_breast_cancer)
 
 RECIPES = {
     "breast_cancer": Recipe("small", _breast_cancer),
     "digits_odd": Recipe("small", partial(bundled, sklearn.datasets.load_digits, odd)),
     "tall_20000x20": Recipe("small", partial(tall_problem, 20_000, 20)),
+    "iris_classes": Recipe("small", partial(bundled, sklearn.datasets.load_iris)),
+    "digits_classes": Recipe("small", partial(bundled, sklearn.datasets.load_digits)),
     "random_500x30": Recipe("full", lambda: noisy(np.random.default_rng(2).standard_normal((500, 30)))),
     "breast_cancer_l1": Recipe("full", _breast_cancer, l1_ratio=1.0),
     "tall_100000x10": Recipe("full", partial(tall_problem, 100_000, 10)),
@@ -217,6 +253,11 @@ RECIPES = {
     "a9a": Recipe("full", partial(real, "a9a")),
     "imdb": Recipe("full", partial(real, "imdb")),
     "fashion_mnist_shoes": Recipe("full", partial(real, "fashion_mnist", lambda y: np.isin(y, [5, 7, 9]))),
+    "covtype20k_classes": Recipe("full", partial(real, "covtype20k")),
+    "covtype20k_classes_standardized": Recipe("full", partial(standardized, partial(real, "covtype20k"))),
+    "hflights_carriers": Recipe("full", hflights_carriers, limit=12.0),
+    "fashion_mnist_classes": Recipe("full", partial(real, "fashion_mnist"), limit=16.0),
+    "linear_probe_100000x64": Recipe("long", partial(linear_probe, 100_000, 64, 1000), limit=100.0),
     "covtype": Recipe(
         "internet",
         partial(fetched, partial(sklearn.datasets.fetch_covtype, return_X_y=True, n_retries=1), lambda y: y == 2),
@@ -233,9 +274,8 @@ RECIPES = {
     ),
 }
 
-_BY_GROUP = {group: [name for name, recipe in RECIPES.items() if recipe.group == group] for group in ("small", "full")}
-GROUPS = {
-    "small": _BY_GROUP["small"],
-    "full": _BY_GROUP["small"] + _BY_GROUP["full"],
-    "all": list(RECIPES),
+_BY_GROUP = {
+    group: [name for name, recipe in RECIPES.items() if recipe.group == group]
+    for group in ("small", "full", "internet", "long")
 }
+GROUPS = _BY_GROUP | {"full": _BY_GROUP["small"] + _BY_GROUP["full"], "all": list(RECIPES)}

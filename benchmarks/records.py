@@ -41,6 +41,7 @@ class Row:
     n_samples: int
     n_features: int
     n_entries: int
+    n_classes: int
     C: float
     l1_ratio: float
     library: str
@@ -59,7 +60,7 @@ class Row:
     @classmethod
     def of(cls, problem, library, setting, status, note, **numbers):
         n, d = problem.X.shape
-        what = problem.name, n, d, problem.n_entries, problem.C, problem.l1_ratio
+        what = problem.name, n, d, problem.n_entries, problem.n_classes, problem.C, problem.l1_ratio
         return cls(*what, library, setting, status, note, **numbers)
 
     @property

@@ -76,14 +76,16 @@ def race_section(rows, configuration, pictures):
 def conditions(configuration):
     return (
         f"{configuration['threads']} threads for every library, a limit of {configuration['limit']:g} s a fit (less on "
-        "small problems); fits in fresh processes, the best of several. Gaps are relative, to the lowest objective of "
-        "any library and to our own slow reference. What the figures do not show is in benchmarks/README.md."
+        "small problems, more on the largest); fits in fresh processes, the best of several. Gaps are relative, to the "
+        "lowest objective of any library and to our own slow reference. What the figures do not show is in "
+        "benchmarks/README.md."
     )
 
 
 def problem_line(row):
     penalty = "no penalty" if math.isinf(row.C) else f"C = {row.C:g}, l1_ratio = {row.l1_ratio:g}"
-    return f"{row.n_samples} samples, {row.n_features} columns, {row.n_entries} stored numbers; {penalty}."
+    size = f"{row.n_samples} samples, {row.n_features} columns, {row.n_entries} stored numbers, {row.n_classes} classes"
+    return f"{size}; {penalty}."
 
 
 def readme_section(rows, configuration):

@@ -21,7 +21,7 @@ from benchmarks.progress import Progress
 from benchmarks.records import REFERENCE, Row
 
 NAME = "race"
-# The time limit of small problems, a second at least: some thousand readings of X.
+# The time limit of small problems, a second at least: some thousand readings of X, by each class.
 SECONDS_PER_ENTRY = 2e-6
 
 
@@ -60,7 +60,7 @@ def parse_arguments():
     parser.add_argument("--problems", nargs="+", default=["small"], help=f"names or groups ({groups})")
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES), metavar="NAME")
     parser.add_argument("--threads", type=int, default=joblib.cpu_count(), help="the same for every library")
-    parser.add_argument("--limit", type=float, default=4.0, help="seconds that a fit may take; less on small problems")
+    parser.add_argument("--limit", type=float, default=4.0, help="seconds a fit may take; less on small problems")
     parser.add_argument("--output", type=Path, default=records.DEFAULT_FOLDER, help="folder of the results")
     options = parser.parse_args()
     try:
@@ -88,7 +88,7 @@ def configure(options):
 def race(problem, options, processes, progress):
     """Rows of all libraries and settings for a problem, after the reference's."""
     rows = [reference_row(problem)]
-    limit = min(options.limit, max(1.0, SECONDS_PER_ENTRY * problem.n_entries))
+    limit = time_limit(problem, options.limit)
     with tempfile.TemporaryDirectory() as folder:
         save_data(Path(folder), problem.X, problem.y)
         for name in options.libraries:
@@ -107,6 +107,12 @@ def race(problem, options, processes, progress):
                 order = Order(name, setting, Path(folder), problem.C, problem.l1_ratio, options.threads)
                 rows.append(fitted_row(problem, order, processes.run(order, limit)))
     return records.with_gaps(rows)
+
+
+def time_limit(problem, longest):
+    """Seconds that a fit of the problem may take."""
+    n_rows = problem.n_coef / problem.X.shape[1]
+    return problem.limit or min(longest, max(1.0, SECONDS_PER_ENTRY * problem.n_entries * n_rows))
 
 
 def fitted_row(problem, order, outcome):
@@ -136,8 +142,8 @@ def fitted_row(problem, order, outcome):
 def reference_row(problem):
     if problem.l1_ratio > 0:
         return Row.of(problem, REFERENCE, "", "not served", "no penalty with L1")
-    if problem.X.shape[1] > reference.MOST_FEATURES:
-        return Row.of(problem, REFERENCE, "", "not served", f"more than {reference.MOST_FEATURES} columns")
+    if reference.n_parameters(problem) > reference.MOST_PARAMETERS:
+        return Row.of(problem, REFERENCE, "", "not served", f"more than {reference.MOST_PARAMETERS} parameters")
     start = time.perf_counter()
     solution = reference.minimise(problem.X, problem.y, problem.C)
     seconds = time.perf_counter() - start
@@ -146,8 +152,8 @@ def reference_row(problem):
 
 
 def print_fits(problem, rows):
-    kind = f"{rows[0].n_samples} x {rows[0].n_features}, {rows[0].n_entries} entries, penalty {problem.penalty}"
-    print(f"\n{problem.name}: {kind}, C = {problem.C:g}")
+    size = f"{rows[0].n_samples} x {rows[0].n_features}, {rows[0].n_entries} entries, {problem.n_classes} classes"
+    print(f"\n{problem.name}: {size}, penalty {problem.penalty}, C = {problem.C:g}")
     print(tables.aligned(tables.FIT_HEADER, [tables.fit_cells(row) for row in rows]), flush=True)
 
 

@@ -62,6 +62,7 @@ AXES = {
     "sparse columns": Axis(
         (1_000, 10_000, 100_000, 1_000_000), lambda d: problems.random_sparse(50_000, d, 50 / d), all_threads
     ),
+    "classes": Axis((3, 10, 30, 100, 300), lambda n_classes: problems.linear_probe(20_000, 50, n_classes), all_threads),
     "threads": Axis((1, 2), lambda _: tall_problem(500_000, 50), int),
 }
 

@@ -2,7 +2,7 @@
 
 FIT_HEADER = ["library", "setting", "time", "cold", "memory", "gap to best", "gap to reference", "remark"]
 DUEL_HEADER = ["problem", "gap", "fastlogreg", "fastest other", "its time", "ratio"]
-SHORT_HEADER = ["problem", "rows x columns", "fastlogreg", "fastest other to a gap of 1e-6", "its time", "ratio"]
+SHORT_HEADER = ["problem", "rows x columns", "classes", "fastlogreg", "fastest other to 1e-6", "its time", "ratio"]
 
 
 def duration(seconds):
@@ -51,9 +51,9 @@ def duel_cells(duel):
 def short_cells(duel):
     """A duel for a table that has one line a problem."""
     row = duel.ours or duel.other
-    shape = f"{row.n_samples} x {row.n_features}" if row else ""
+    size = [f"{row.n_samples} x {row.n_features}", str(row.n_classes)] if row else ["", ""]
     cells = duel_cells(duel)
-    return [cells[0], shape, *cells[2:]]
+    return [cells[0], *size, *cells[2:]]
 
 
 def aligned(header, rows):

@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).resolve().parents[1]))
 
 from benchmarks import compare, problems, records, reference, report, run, scaling, tables
 from benchmarks.fit import Order, save_data
-from benchmarks.libraries import LIBRARIES, OURS, SETTINGS, Task
+from benchmarks.libraries import LIBRARIES, OURS, SETTINGS, Task, read_sklearn
 from benchmarks.processes import FreshProcesses
 from benchmarks.progress import Progress
 from benchmarks.records import REFERENCE, Row
@@ -39,6 +39,15 @@ def small_problem(C=0.3, l1_ratio=0.0, sparse=False):
     return problems.Problem("small", sp.csr_matrix(X) if sparse else X, y, C, l1_ratio)
 
 
+def small_classes_problem(C=0.3, sparse=False):
+    """Three classes, one of them rare, on the columns of `small_data`."""
+    X, _ = small_data()
+    rng = np.random.default_rng(1)
+    logits = X @ rng.standard_normal((6, 3)) + np.array([1.0, 0.0, -2.0])
+    y = np.argmax(logits + rng.gumbel(size=logits.shape), axis=1).astype(np.int64)
+    return problems.Problem("classes", sp.csr_matrix(X) if sparse else X, y, C, 0.0)
+
+
 def objective(problem, coef, intercept):
     return reference.mean_objective(problem.X, problem.y, coef, intercept, problem.C, problem.l1_ratio)
 
@@ -48,8 +57,7 @@ def optimum(problem):
     if problem.l1_ratio:
         return l1_optimum(problem)
     model = SklearnLogisticRegression(C=problem.C, solver="newton-cholesky", tol=1e-12, max_iter=1000)
-    model.fit(problem.X, problem.y)
-    return objective(problem, model.coef_[0], model.intercept_[0])
+    return objective(problem, *read_sklearn(model.fit(problem.X, problem.y)))
 
 
 def l1_optimum(problem):
@@ -77,6 +85,33 @@ def test_mean_objective_survives_large_logits():
     X, y = np.array([[1e300], [-1e300]]), np.array([1, 0])
     assert reference.mean_objective(X, y, [1.0], 0.0, np.inf) == 0.0
     assert reference.mean_objective(X[:1] / 1e297, y[1:], [1.0], 0.0, np.inf) == 1000.0
+
+
+def test_mean_objective_of_classes_is_scikit_learns_divided():
+    X, y = np.array([[1.0, -2.0], [0.5, 3.0]]), np.array([2, 0])
+    coef, intercept, C = np.array([[0.3, -0.7], [0.1, 0.2], [-0.5, 0.4]]), np.array([0.2, 0.0, -0.1]), 0.4
+    losses = sum(np.log(np.exp(u - u[k]).sum()) for u, k in zip(X @ coef.T + intercept, y, strict=True))
+    expected = (C * losses + 0.5 * np.sum(coef**2)) / (C * 2)
+    assert reference.mean_objective(X, y, coef, intercept, C) == pytest.approx(expected, rel=1e-15)
+    assert reference.mean_objective(sp.csr_matrix(X), y, coef, intercept, C) == pytest.approx(expected, rel=1e-15)
+    unpenalised = reference.mean_objective(X, y, coef, intercept + 7.0, np.inf)
+    assert unpenalised == pytest.approx(losses / 2, rel=1e-15)
+
+
+def test_mean_objective_of_classes_survives_large_logits():
+    X, y = np.array([[1e300], [-1e300]]), np.array([1, 0])
+    assert reference.mean_objective(X, y, [[-1.0], [1.0], [0.0]], np.zeros(3), np.inf) == 0.0
+    assert reference.mean_objective(X / 1e297, 1 - y, [[-1.0], [1.0], [0.0]], np.zeros(3), np.inf) == 2000.0
+
+
+def test_mean_objective_is_the_same_in_blocks(monkeypatch):
+    for problem in (small_problem(), small_classes_problem(), small_classes_problem(sparse=True)):
+        solution = reference.minimise(problem.X, problem.y, problem.C)
+        whole = objective(problem, *solution)
+        with monkeypatch.context() as patch:
+            patch.setattr(reference, "BLOCK_VALUES", 100)
+            assert objective(problem, *solution) == pytest.approx(whole, rel=1e-14)
+            assert objective(problem, *reference.minimise(problem.X, problem.y, problem.C)) == pytest.approx(whole)
 
 
 def test_gaps_are_to_the_best_library_and_to_the_reference():
@@ -112,6 +147,34 @@ def test_reference_is_at_the_optimum(C, sparse):
     assert objective(problem, coef, intercept) == pytest.approx(optimum(problem), rel=1e-13)
 
 
+@pytest.mark.parametrize("C", [1e-3, 1.0, 1e4, np.inf])
+@pytest.mark.parametrize("sparse", [False, True])
+def test_reference_of_classes_is_at_the_optimum(C, sparse):
+    problem = small_classes_problem(C, sparse=sparse)
+    coef, intercept = reference.minimise(problem.X, problem.y, C)
+    flat = np.column_stack([coef, intercept]).ravel()
+    slope = scipy.optimize.approx_fprime(flat, lambda z: objective(problem, *rows_of(z)), 1e-7)
+    assert np.abs(slope).max() < 1e-6
+    assert objective(problem, coef, intercept) == pytest.approx(optimum(problem), rel=1e-13)
+    assert np.abs(coef.sum(axis=0)).max() < 1e-9
+
+
+def rows_of(z):
+    z = z.reshape(3, -1)
+    return z[:, :-1], z[:, -1]
+
+
+def test_derivatives_of_the_softmax_keep_their_digits():
+    """Where one class is all but certain, differences from one are the others' probabilities."""
+    logits = np.array([[0.0, 40.0, -1.0], [0.3, -0.2, 0.9]])
+    residual, curvature = reference._softmax_derivatives(logits, np.array([1, 0]))
+    p = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+    assert residual[0] == pytest.approx([p[0, 0], -(p[0, 0] + p[0, 2]), p[0, 2]], rel=1e-13)
+    assert residual[1] == pytest.approx([p[1, 0] - 1.0, p[1, 1], p[1, 2]], rel=1e-13)
+    assert curvature[1] == pytest.approx(np.diag(p[1]) - np.outer(p[1], p[1]), rel=1e-13)
+    assert curvature[0, 1, 1] == pytest.approx(p[0, 0] + p[0, 2], rel=1e-13)
+
+
 def test_reference_does_not_care_for_units_or_useless_columns():
     X, y = small_data()
     scales = np.logspace(-6, 6, X.shape[1])
@@ -127,21 +190,20 @@ def test_reference_does_not_care_for_units_or_useless_columns():
 @dataclass(frozen=True, slots=True)
 class Case:
     library: str
-    C: float
-    l1_ratio: float
-    sparse: bool
+    problem: problems.Problem
 
     def __str__(self):
-        penalty = "l1" if self.l1_ratio else "none" if np.isinf(self.C) else "l2"
-        return f"{self.library}, {penalty}, {'csr' if self.sparse else 'dense'}"
+        kind = "csr" if sp.issparse(self.problem.X) else "dense"
+        return f"{self.library}, {self.problem.penalty}, {kind}, {self.problem.n_classes} classes"
 
 
 def cases():
+    of_two = [small_problem(), small_problem(sparse=True), small_problem(l1_ratio=1.0), small_problem(C=np.inf)]
+    of_three = [small_classes_problem(), small_classes_problem(sparse=True), small_classes_problem(C=np.inf)]
     for name, library in LIBRARIES.items():
-        for C, l1_ratio, sparse in [(0.3, 0.0, False), (0.3, 0.0, True), (0.3, 1.0, False), (np.inf, 0.0, False)]:
-            problem = small_problem(C, l1_ratio, sparse)
-            if library.exact and problem.penalty in library.penalties and (library.sparse or not sparse):
-                yield Case(name, C, l1_ratio, sparse)
+        for problem in of_two + of_three:
+            if library.exact and library.refusal(problem) == "":
+                yield Case(name, problem)
 
 
 def tight_solution(name, problem):
@@ -157,9 +219,8 @@ def tight_solution(name, problem):
 @pytest.mark.parametrize("case", cases(), ids=str)
 def test_tight_optimum_is_scikit_learns(case, capfd):
     """A wrongly converted C, or an intercept that is penalised, would be far off."""
-    problem = small_problem(case.C, case.l1_ratio, case.sparse)
-    found = objective(problem, *tight_solution(case.library, problem))
-    assert abs(reference.relative_gap(found, optimum(problem))) < 1e-6
+    found = objective(case.problem, *tight_solution(case.library, case.problem))
+    assert abs(reference.relative_gap(found, optimum(case.problem))) < 1e-6
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -170,14 +231,18 @@ def test_stochastic_descent_minimises_the_same_objective():
 
 
 def test_libraries_say_what_they_do_not_serve():
-    wide = problems.Problem("wide", sp.csr_matrix((10, 9000)), np.zeros(10, dtype=np.int64), 1.0, 0.0)
+    wide = problems.Problem("wide", sp.csr_matrix((10, 9000)), np.arange(10) % 2, 1.0, 0.0)
     assert LIBRARIES["scikit-learn newton-cholesky"].hindrance(wide) == (
         "not served",
-        "its Hessian (d x d) is too large",
+        "its Hessian is too large",
     )
     assert LIBRARIES["scikit-learn lbfgs"].hindrance(wide) is None
     assert LIBRARIES["scikit-learn lbfgs"].hindrance(small_problem(l1_ratio=1.0)) == ("not served", "no penalty l1")
     assert LIBRARIES["scikit-learn sag"].hindrance(small_problem(C=np.inf)) is None
+    classes = problems.Problem("classes", np.zeros((10, 900)), np.arange(10), 1.0, 0.0)
+    assert LIBRARIES["scikit-learn newton-cholesky"].hindrance(classes) == ("not served", "its Hessian is too large")
+    assert LIBRARIES["scikit-learn lbfgs"].hindrance(classes) is None
+    assert LIBRARIES["scikit-learn liblinear"].hindrance(classes) == ("not served", "no softmax of several classes")
 
 
 def test_a_missing_library_is_reported(monkeypatch):
@@ -195,12 +260,41 @@ def _not_found(name):
 
 
 @pytest.mark.parametrize("name", problems.select(["small"]))
-def test_small_problems_have_two_classes_and_the_right_layout(name):
+def test_small_problems_have_numbered_classes_and_the_right_layout(name):
     problem = problems.load(name)
     assert problem.X.dtype == np.float64
     assert problem.X.flags.c_contiguous
     assert problem.y.dtype == np.int64
-    assert set(problem.y) == {0, 1}
+    assert set(problem.y) == set(range(problem.n_classes))
+    assert problem.n_coef == problem.X.shape[1] * {2: 1, 3: 3, 10: 10}[problem.n_classes]
+
+
+def test_a_linear_probe_has_labels_of_its_model():
+    X, y = problems.linear_probe(3000, 5, 4)
+    assert set(y) == {0, 1, 2, 3}
+    scores = SklearnLogisticRegression().fit(X, y).decision_function(X)
+    assert scores.std() == pytest.approx(2.0, rel=0.4)
+    chosen = np.mean(scores.argmax(axis=1) == y)
+    assert 0.5 < chosen < 0.95
+
+
+def test_the_carrier_of_a_flight_leaves_the_columns(monkeypatch):
+    """Indicators of 15 airlines in columns 76 to 90, as `load("hflights_ids")` has them."""
+    y = np.arange(40) % 15
+    X = sp.csr_matrix(np.hstack([np.full((40, 76), 2.0), np.eye(15)[y], np.full((40, 3), 3.0)]))
+    monkeypatch.setattr(problems, "real_data", lambda name: (X, np.zeros(40)) if name == "hflights_ids" else None)
+    found = problems.load("hflights_carriers")
+    assert np.array_equal(found.y, y)
+    assert found.X.format == "csr"
+    assert np.array_equal(found.X.toarray(), np.hstack([np.full((40, 76), 2.0), np.full((40, 3), 3.0)]))
+
+
+def test_time_limits_grow_with_the_work():
+    assert run.time_limit(small_problem(), 4.0) == 1.0
+    X = np.zeros((100, 10_000))
+    assert run.time_limit(problems.Problem("two", X, np.arange(100) % 2, 1.0, 0.0), 4.0) == 2.0
+    assert run.time_limit(problems.Problem("ten", X, np.arange(100) % 10, 1.0, 0.0), 4.0) == 4.0
+    assert run.time_limit(problems.Problem("ten", X, np.arange(100) % 10, 1.0, 0.0, limit=20.0), 4.0) == 20.0
 
 
 def test_real_problems_without_data_say_so(monkeypatch, tmp_path):
@@ -235,7 +329,9 @@ def one_thread(monkeypatch):
 
 
 def row(library, objective, status="ok", setting="default", seconds=1.0, **numbers):
-    return Row("p", 10, 3, 30, 1.0, 0.0, library, setting, status, "", seconds=seconds, objective=objective, **numbers)
+    return Row(
+        "p", 10, 3, 30, 2, 1.0, 0.0, library, setting, status, "", seconds=seconds, objective=objective, **numbers
+    )
 
 
 def raced():
@@ -320,7 +416,7 @@ def test_readme_table_has_a_line_a_problem_and_names_the_machine(tmp_path, monke
     assert text.startswith("before\n")
     assert text.endswith("after\n")
     assert "old" not in text
-    assert "| p | 10 x 3 | 200 ms (default) | exact, default | 1.00 s | 5.00 |" in text
+    assert "| p | 10 x 3 | 2 | 200 ms (default) | exact, default | 1.00 s | 5.00 |" in text
     assert "a processor, 2 threads, 2026-01-01" in text
 
 
@@ -346,9 +442,25 @@ def test_a_race_in_fresh_processes(tmp_path, monkeypatch, capsys, one_thread):
     assert "1e-09" in capsys.readouterr().out
 
 
+def test_a_race_of_several_classes(tmp_path, monkeypatch, one_thread):
+    libraries = ["zeros", OURS, "scikit-learn newton-cholesky", "scikit-learn liblinear"]
+    arguments = ["run", "--problems", "iris_classes", "--libraries", *libraries, "--output", str(tmp_path)]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--threads", "1"])
+    monkeypatch.setattr("benchmarks.machine.read_bandwidth", lambda n_threads: 1e9)
+    run.main()
+    rows, _ = records.read(tmp_path, "race")
+    assert {r.n_classes for r in rows} == {3}
+    zeros, ours, _, theirs = rows[1:5]
+    assert zeros.objective == pytest.approx(np.log(3.0))
+    assert abs(ours.gap_reference) < 1e-6
+    assert abs(theirs.gap_reference) < 1e-4
+    assert ours.n_passes > 1
+    assert rows[-1].note == "no softmax of several classes"
+
+
 def test_a_fit_over_the_limit_is_ended(tmp_path, one_thread):
     problem = small_problem()
-    save_data(tmp_path, problem.X, problem.y)
+    save_data(tmp_path, np.tile(problem.X, (200, 1)), np.tile(problem.y, 200))
     outcome = FreshProcesses(1).run(Order("SGDClassifier", "tight", tmp_path, 0.3, 0.0, 1), limit=1e-3)
     assert outcome.status == "time limit"
     assert outcome.cold_seconds > 0
