@@ -17,6 +17,11 @@ cdef class Coordinates:
         self.inverse_intercept_scale = inverse_intercept_scale
         self.fit_intercept = fit_intercept
 
+    @property
+    def scale(self):
+        """The inverse scales of the columns and of the intercept, where there is one (d + 1,) or (d,)."""
+        return np.append(self.inverse_scale, np.full(int(self.fit_intercept), self.inverse_intercept_scale))
+
     def of_columns(self, columns):
         """The coordinates of some of the columns."""
         return Coordinates(self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale,

@@ -154,13 +154,12 @@ class SoftmaxHessian:
         """The matrix (n_parameters, n_parameters), of dense X. One pass."""
         objective, K = self.objective, self.objective.n_outputs
         grams = self._passes.pair_grams(self._coef, self._intercept, objective.center)
-        pairs = of_pairs(objective.n_classes)
-        products = (pairs[:, :, None] * pairs[:, None, :]).reshape(len(pairs), K * K)
-        blocks = (products.T @ grams.reshape(len(pairs), -1)).reshape(K * K, *grams.shape[1:])
+        blocks = (of_pairs(objective.n_classes) @ grams.reshape(len(grams), -1)).reshape(K, K, *grams.shape[1:])
         width = objective.n_parameters // K
+        blocks = blocks[:, :, :width, :width]
+        scale = objective.coordinates.scale / np.sqrt(objective.total_weight)
         matrix = np.empty((K, width, K, width))
-        for i, block in enumerate(blocks):
-            matrix[i // K, :, i % K] = objective.coordinates.gram(block, 1.0 / objective.total_weight)
-        matrix = matrix.reshape(objective.n_parameters, objective.n_parameters)
+        np.multiply(blocks.transpose(0, 2, 1, 3), scale[:, np.newaxis, np.newaxis] * scale, out=matrix)
+        matrix = matrix.reshape(K * width, K * width)
         matrix.flat[:: len(matrix) + 1] += objective.ridge
         return matrix

@@ -347,7 +347,7 @@ cdef class SoftmaxPasses:
         The Hessian in the classes' coefficients and intercepts is the sum of these, each times
         ``(e_k - e_l) (e_k - e_l)'``: no two terms cancel.
         """
-        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1)
+        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1), pair, i, j
         if self.design._kernels.fill_panel == NULL:
             raise ValueError("the Gram matrices of pairs are for dense X")
         if center.shape[0] != d:
@@ -357,8 +357,13 @@ cdef class SoftmaxPasses:
         packed = self._packed(coef, intercept, -np.inf)
         _set_coef(&job, packed)
         job.pass_.shift = &center[0]
-        upper = self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
-        return np.triu(upper) + np.triu(upper, 1).transpose(0, 2, 1)
+        cdef const double[:, :, ::1] upper = self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)
+        cdef double[:, :, ::1] grams = np.empty((n_pairs, d + 1, d + 1))
+        for pair in range(n_pairs):
+            for i in range(d + 1):
+                for j in range(i, d + 1):
+                    grams[pair, i, j] = grams[pair, j, i] = upper[pair, i, j]
+        return grams.base
 
     cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row, Py_ssize_t least_chunks=1):
         cdef softmax_job job = _job(self.design, self.n_classes, partial_size, scratch_a_row, least_chunks)

@@ -47,7 +47,7 @@ SAMPLED_PATIENCE = 60
 HESSIAN_PASSES = 0.025
 # With more than two classes the Hessian takes a Gram matrix for each pair of them: 10 passes with 7 classes and 54
 # columns, 25 with 10 and 64.
-HESSIAN_PASSES_OF_CLASSES = 0.04
+HESSIAN_PASSES_OF_CLASSES = 0.06
 # So many Hessians lead from a good point to a proven end.
 NEWTON_STEPS = 4
 LAST_STEPS = 5
