@@ -1,7 +1,7 @@
 """Bounds on rounding errors, which tests compare results within.
 
-A sum is in error by at most `SUM` times the sum of its terms' sizes, errors of the terms are carried to the result by the
-derivative, and what cancels (a variance from sums about a far point) is bounded by what it cancels from.
+A sum is in error by at most `SUM` times the sum of its terms' sizes, errors of the terms are carried to the result by
+the derivative, and what cancels (a variance from sums about a far point) is bounded by what it cancels from.
 """
 
 import numpy as np
