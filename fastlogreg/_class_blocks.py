@@ -8,14 +8,16 @@ parameter spares most of the products: it is an inverse to start from, which sec
 
 import numpy as np
 import scipy.linalg
-import scipy.special
 
 from fastlogreg._contrasts import contrasts, of_contrasts
 from fastlogreg._pilot import stratified_rows
+from fastlogreg._softmax_passes import class_scores
 
-ROWS_A_COLUMN = 6
-# Rows whose blocks cost no more than a few passes are welcome beyond that.
-CHEAP_ROWS = 8
+# A block is summed from so many rows for each of its columns, drawn in proportion to their curvature.
+ROWS_A_COLUMN = 4
+MIN_ROWS = 500
+# They are drawn from all rows where the probabilities of these are at most this part of X, else from a copy of so many.
+MAX_SHARE = 1 / 16
 # Blocks of so many columns are worth factoring, and of so many entries in all worth their memory.
 MAX_COLUMNS = 1500
 MAX_ENTRIES = 16_000_000
@@ -34,23 +36,22 @@ class ClassBlocks:
     """
 
     def __init__(self, objective):
-        design = objective.design
+        design, weight = objective.design, objective.sample_weight
         n_samples, n_columns = design.n_samples, design.n_features + objective.fit_intercept
         self._objective = objective
         self._full = n_columns <= MAX_COLUMNS and objective.n_classes * n_columns**2 <= MAX_ENTRIES
-        n_rows = max(ROWS_A_COLUMN * n_columns, min(CHEAP_ROWS * n_samples // n_columns, n_samples // 4))
-        rows = stratified_rows(n_samples, n_rows) if n_rows < n_samples else None
-        self._sample = design if rows is None else design.take(rows)
-        weight = objective.sample_weight
-        weight = np.ones(n_samples) if weight is None else weight
-        self._weight = weight if rows is None else weight[rows]
+        self._n_drawn = max(MIN_ROWS, ROWS_A_COLUMN * n_columns)
+        self._rows, self._weight = design, np.ones(n_samples) if weight is None else weight
+        n_rows = max(2 * self._n_drawn, int(MAX_SHARE * n_samples))
+        if objective.n_classes > MAX_SHARE * design.n_features and n_rows < n_samples:
+            rows = stratified_rows(n_samples, n_rows)
+            self._rows, self._weight = design.take(rows), self._weight[rows]
 
     def at(self, point):
         """The function that applies the approximate inverse at a point."""
         objective = self._objective
-        prob = scipy.special.softmax(self._sample.logits(*objective.to_coef(point.parameters)), axis=0)
-        curvature = np.multiply(prob, 1.0 - prob, out=prob)
-        curvature *= self._weight
+        prob = class_scores(self._rows, *objective.to_coef(point.parameters), True)
+        curvature = np.multiply(prob, 1.0 - prob, out=prob).T * self._weight
         ridge = objective.ridge.reshape(objective.n_outputs, -1)[0]
         # In standardised coordinates, mean squares are one at the start, without the penalty.
         mean_curvature = curvature.mean(axis=1) / np.mean(self._weight) * objective.inverse_intercept_scale**2
@@ -67,7 +68,8 @@ class ClassBlocks:
         """The function that solves with the block of each class, in single precision: it only preconditions."""
         factors = []
         for curvature_of_class, diagonal in zip(curvature, expected, strict=True):
-            gram = self._sample.gram(curvature_of_class, self._objective.center)
+            rows, weight = self._drawn(curvature_of_class)
+            gram = rows.gram(weight, self._objective.center)
             block = self._objective.coordinates.gram(gram, 1.0 / self._weight.sum())
             seen = np.diagonal(block) > SEEN * diagonal
             block.flat[:: len(block) + 1] += ridge + np.where(seen, ROUNDING * diagonal, diagonal)
@@ -78,6 +80,16 @@ class ClassBlocks:
             return np.array([_solve(factor, row) for factor, row in zip(factors, of_classes, strict=True)])
 
         return solve
+
+
+    def _drawn(self, curvature):
+        """Rows drawn in proportion to their curvature, at equal distances of its running sum, and their weights."""
+        if self._n_drawn >= len(curvature):
+            return self._rows, curvature
+        running = np.cumsum(curvature)
+        places = (np.arange(self._n_drawn) + 0.5) * (running[-1] / self._n_drawn)
+        drawn = np.minimum(np.searchsorted(running, places), len(curvature) - 1)
+        return self._rows.take(drawn), np.full(self._n_drawn, running[-1] / self._n_drawn)
 
 
 def _solve(factor, row):

@@ -70,6 +70,8 @@ class Objective:
 
     # sigma' <= 1/4
     MAX_CURVATURE = 0.25
+    # What a search along a line leaves of the slope: stored logits make it cheap.
+    SLOPE_LEFT = 0.1
 
     def __init__(
         self,

@@ -34,6 +34,8 @@ class SoftmaxObjective(Objective):
 
     # diag(p) - p p' <= 1/2 (Boehning 1992)
     MAX_CURVATURE = 0.5
+    # Each trial on a line takes a pass.
+    SLOPE_LEFT = 0.5
 
     def __init__(self, design, target, n_classes, **options):
         self.n_classes = n_classes
@@ -147,13 +149,15 @@ class SoftmaxHessian:
 
     def matrix(self):
         """The matrix (n_parameters, n_parameters), of dense X. One pass."""
-        objective, n_contrasts = self.objective, self.objective.n_outputs
+        objective, K = self.objective, self.objective.n_outputs
         grams = self._passes.pair_grams(self._coef, self._intercept, objective.center)
         pairs = of_pairs(objective.n_classes)
-        blocks = np.einsum("pk,pl,pij->kilj", pairs, pairs, [self._in_parameters(gram) for gram in grams])
-        matrix = blocks.reshape(objective.n_parameters, n_contrasts * blocks.shape[1])
+        products = (pairs[:, :, None] * pairs[:, None, :]).reshape(len(pairs), K * K)
+        blocks = (products.T @ grams.reshape(len(pairs), -1)).reshape(K * K, *grams.shape[1:])
+        width = objective.n_parameters // K
+        matrix = np.empty((K, width, K, width))
+        for i, block in enumerate(blocks):
+            matrix[i // K, :, i % K] = objective.coordinates.gram(block, 1.0 / objective.total_weight)
+        matrix = matrix.reshape(objective.n_parameters, objective.n_parameters)
         matrix.flat[:: len(matrix) + 1] += objective.ridge
         return matrix
-
-    def _in_parameters(self, gram):
-        return self.objective.coordinates.gram(gram, 1.0 / self.objective.total_weight)

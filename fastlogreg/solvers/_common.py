@@ -91,7 +91,7 @@ def minimize_on_line(objective, start, end):
 
 
 def _line_minimizer(objective, start, end, slope):
-    """A t > 0 with a slope of at most a tenth of the start's and no higher value, or the longest step known to descend.
+    """A t > 0 with a slope well below the start's and no higher value, or the longest step known to descend.
 
     Newton's steps, kept between the ends of a bracket; without one to go by, t grows by four or shrinks by ten. A
     direction from a flat Hessian can be too long by many orders, so the first t moves no logit by more than a thousand.
@@ -100,7 +100,7 @@ def _line_minimizer(objective, start, end, slope):
     t = min(1.0, 1000.0 / max(objective.largest_logit_change(start, end), 1.0))
     for _ in range(60):
         value, at_slope, curvature = objective.on_line(start, end, t)
-        if abs(at_slope) <= 0.1 * abs(slope) and value <= start.value + VALUE_NOISE * abs(start.value):
+        if abs(at_slope) <= objective.SLOPE_LEFT * abs(slope) and value <= start.value + VALUE_NOISE * abs(start.value):
             return t
         if at_slope < 0:
             low = t
@@ -237,8 +237,9 @@ class ConjugateGradients:
     columns and frequent categories depend on one another, and on the intercept, more than rare ones do.
     """
 
-    def __init__(self, objective):
+    def __init__(self, objective, precondition=None):
         self._objective = objective
+        self._known = precondition
         self._accuracy = FIRST_ACCURACY
         self._many_products = False
         self._block = None
@@ -293,7 +294,7 @@ class ConjugateGradients:
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""
-        known = self._objective.preconditioner(point)
+        known = self._known or self._objective.preconditioner(point)
         if known is not None:
             return known
         ridge = self._objective.ridge

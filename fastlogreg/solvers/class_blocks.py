@@ -9,7 +9,6 @@ import numpy as np
 
 from fastlogreg.solvers._common import gap_target, minimize_on_line
 from fastlogreg.solvers._quasi_newton import InverseHessian
-from fastlogreg.solvers.pilot import Handover
 
 # Blocks are taken anew once the value has fallen by this part, and ever later: they cost some passes.
 FALLEN = 0.3
@@ -20,31 +19,54 @@ PACE = 5
 
 
 def class_block_steps(objective, start, *, tol, max_iter, patience, on_iteration):
-    """A `Handover` near the minimum, once more than `patience` further steps are in sight, or where rounding allows no
-    descent.
+    """The point and the iterations it took to get near the minimum, or to where more than `patience` further steps are
+    in sight or rounding allows no descent, and the function that applies the inverse Hessian learnt on the way.
     """
     point, spare = objective.evaluate(start), None
     on_iteration(0, point)
-    model = InverseHessian(objective.preconditioner(point))
-    base_value, base_iter, n_bases = point.value, 0, 1
-    estimates = []
-    for n_iter in range(1, max_iter + 1):
+    blocks = _Blocks(objective, point)
+    model = InverseHessian(blocks.inverse)
+    estimates, n_iter = [], 0
+    while n_iter < max_iter:
         direction = -model.dot(point.gradient)
         estimates.append(-0.5 * float(direction @ point.gradient))
-        if _steps_left(estimates, gap_target(point, tol)) > patience or estimates[-1] <= gap_target(point, tol):
-            return Handover(point, n_iter - 1)
+        target = gap_target(point, tol)
+        if estimates[-1] <= target or _steps_left(estimates, target) > patience:
+            break
         end = objective.evaluate(point.parameters + direction, recycle=spare)
         better = minimize_on_line(objective, point, end)
         if better is None:
-            return Handover(point, n_iter - 1)
+            break
         model.update(point, better)
         point, spare = better, point
+        n_iter += 1
         on_iteration(n_iter, point)
-        age, fallen = n_iter - base_iter, point.value < (1.0 - FALLEN) * base_value
-        if (age >= FIRST_LIFE and fallen) or age >= LIFE * n_bases:
-            model.rebase(objective.preconditioner(point))
-            base_value, base_iter, n_bases = point.value, n_iter, n_bases + 1
-    return Handover(point, max_iter)
+        if blocks.renewed(point):
+            model.rebase(blocks.inverse)
+    return point, n_iter, model.dot
+
+
+class _Blocks:
+    """The preconditioner of the objective at one of the last points."""
+
+    def __init__(self, objective, point):
+        self._objective = objective
+        self._n_renewals = 0
+        self._take(point)
+
+    def _take(self, point):
+        self.inverse = self._objective.preconditioner(point)
+        self._value, self._age = point.value, 0
+
+    def renewed(self, point):
+        """Whether the next `point` made it worth taking anew."""
+        self._age += 1
+        fallen = point.value < (1.0 - FALLEN) * self._value
+        if not (self._age >= FIRST_LIFE and fallen) and self._age < LIFE * (self._n_renewals + 1):
+            return False
+        self._n_renewals += 1
+        self._take(point)
+        return True
 
 
 def _steps_left(estimates, target):

@@ -47,6 +47,7 @@ HESSIAN_PASSES = 0.025
 HESSIAN_PASSES_OF_CLASSES = 0.04
 # So many Hessians lead from a good point to a proven end.
 NEWTON_STEPS = 4
+LAST_STEPS = 5
 # With so few, they are the shorter way from the start.
 FEW_PARAMETERS_OF_CLASSES = 100
 
@@ -80,17 +81,18 @@ def _minimizer(objective, start, tol, max_iter):
 
 
 def _from_class_blocks(objective, start, *, tol, max_iter, on_iteration):
-    """By L-BFGS and blocks of the Hessian for as long as that is the shorter way, half of the iterations at most."""
+    """By L-BFGS and blocks of the Hessian for as long as that is the shorter way and iterations are left for the end."""
     options = {"tol": tol, "on_iteration": on_iteration}
     patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else np.inf
-    ended = class_block_steps(objective, start, max_iter=max_iter // 2, patience=patience, **options)
-    return _newton_steps(objective, ended.point, ended.n_iter, max_iter=max_iter, **options)
+    at_most = max(max_iter // 2, max_iter - LAST_STEPS)
+    point, n_iter, inverse = class_block_steps(objective, start, max_iter=at_most, patience=patience, **options)
+    return _newton_steps(objective, point, n_iter, max_iter=max_iter, precondition=inverse, **options)
 
 
-def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration):
-    """From a point that took `n_done` iterations."""
+def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, precondition=None):
+    """From a point that took `n_done` iterations; `precondition` is for conjugate gradients."""
     gap, proven = float("inf"), True
-    equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective)
+    equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, precondition)
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
         step = newton_step(objective, point, target, equations.direction(point, target))
