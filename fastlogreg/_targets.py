@@ -108,8 +108,11 @@ def check_two_classes_weigh(weight, target, classes):
 
 
 def _class_weights(class_weight, target, classes, sample_weight):
-    """Weights of the classes; "balanced" counts samples by their weight, so that weights stay repetition."""
+    """Weights of the classes; "balanced" counts samples by their weight, so that weights stay repetition, and gives a
+    class without any none.
+    """
     if isinstance(class_weight, str):
         counts = np.bincount(target.astype(np.intp), weights=sample_weight, minlength=len(classes))
-        return counts.sum() / len(classes) / np.clip(counts, np.finfo(float).tiny, None)
+        share = counts.sum() / np.count_nonzero(counts)
+        return np.divide(share, counts, out=np.zeros(len(classes)), where=counts > 0)
     return compute_class_weight(class_weight, classes=classes, y=classes)
