@@ -50,8 +50,9 @@ class ClassBlocks:
     def at(self, point):
         """The function that applies the approximate inverse at a point."""
         objective = self._objective
-        prob = class_scores(self._rows, *objective.to_coef(point.parameters), True)
-        curvature = np.multiply(prob, 1.0 - prob, out=prob).T * self._weight
+        prob = np.ascontiguousarray(class_scores(self._rows, *objective.to_coef(point.parameters), True).T)
+        curvature = np.multiply(prob, 1.0 - prob, out=prob)
+        curvature *= self._weight
         ridge = objective.ridge.reshape(objective.n_outputs, -1)[0]
         # In standardised coordinates, mean squares are one at the start, without the penalty.
         mean_curvature = curvature.mean(axis=1) / np.mean(self._weight) * objective.inverse_intercept_scale**2
