@@ -10,17 +10,22 @@ import numpy as np
 import scipy.linalg
 
 from fastlogreg._contrasts import contrasts, of_contrasts
-from fastlogreg._pilot import stratified_rows
+from fastlogreg._pilot import RUN, stratified_rows
 from fastlogreg._softmax_passes import class_scores
 
-# A block is summed from so many rows for each of its columns, drawn in proportion to their curvature.
+# A block is summed from so many rows for each of its columns, drawn in proportion to their curvature, and from more
+# where those take no longer than a few passes.
 ROWS_A_COLUMN = 4
-MIN_ROWS = 500
-# They are drawn from all rows where the probabilities of these are at most this part of X, else from a copy of so many.
+CHEAP_ROWS = 8
+# They are drawn from all rows where these have few probabilities, by themselves or beside X; else from a copy of some.
+FEW_PROBABILITIES = 2_000_000
 MAX_SHARE = 1 / 16
-# Blocks of so many columns are worth factoring, and of so many entries in all worth their memory.
+MAX_COPY = 1 / 4
+# Blocks of so many columns are worth factoring, and of so many entries in all worth their memory. Of more columns, where
+# X is sparse, the fullest ones depend on one another the most.
 MAX_COLUMNS = 1500
 MAX_ENTRIES = 16_000_000
+FULLEST_COLUMNS = 300
 # Columns with less than this part of the mean square that they have in all rows are not known from the sample.
 SEEN = 0.05
 # Keeps columns that depend on one another apart.
@@ -28,7 +33,8 @@ ROUNDING = 1e-9
 
 
 class ClassBlocks:
-    """The blocks of a `SoftmaxObjective`, or where they are too large their diagonals alone.
+    """The blocks of a `SoftmaxObjective`: whole, or of the fullest columns beside the diagonal of the others, or where
+    there are too many classes the diagonal alone.
 
     Parameters
     ----------
@@ -37,15 +43,32 @@ class ClassBlocks:
 
     def __init__(self, objective):
         design, weight = objective.design, objective.sample_weight
-        n_samples, n_columns = design.n_samples, design.n_features + objective.fit_intercept
+        n_samples, n_classes = design.n_samples, objective.n_classes
         self._objective = objective
-        self._full = n_columns <= MAX_COLUMNS and objective.n_classes * n_columns**2 <= MAX_ENTRIES
-        self._n_drawn = max(MIN_ROWS, ROWS_A_COLUMN * n_columns)
         self._rows, self._weight = design, np.ones(n_samples) if weight is None else weight
-        n_rows = max(2 * self._n_drawn, int(MAX_SHARE * n_samples))
-        if objective.n_classes > MAX_SHARE * design.n_features and n_rows < n_samples:
-            rows = stratified_rows(n_samples, n_rows)
+        if n_samples * n_classes > max(FEW_PROBABILITIES, MAX_SHARE * design.n_entries):
+            n_rows = int(MAX_COPY * n_samples * design.n_entries / (design.n_entries + n_samples * n_classes))
+            rows = stratified_rows(n_samples, max(n_rows, RUN))
             self._rows, self._weight = design.take(rows), self._weight[rows]
+        self._choose_columns(design.n_features + objective.fit_intercept)
+        n_columns = len(self._places)
+        self._n_drawn = max(ROWS_A_COLUMN * n_columns, min(CHEAP_ROWS * n_samples // (n_columns + 1), n_samples // 4))
+
+    def _choose_columns(self, n_columns):
+        """Which of the parameters of a class belong to its block, and the matrix of their columns."""
+        objective = self._objective
+        self._part, self._coordinates, self._places = self._rows, objective.coordinates, np.arange(n_columns)
+        if n_columns <= MAX_COLUMNS and objective.n_classes * n_columns**2 <= MAX_ENTRIES:
+            return
+        fullest = None
+        if objective.n_classes * FULLEST_COLUMNS**2 <= MAX_ENTRIES:
+            fullest = self._rows.fullest_columns(FULLEST_COLUMNS)
+        if fullest is None:
+            self._places = self._places[:0]
+            return
+        columns, self._part = fullest
+        self._coordinates = objective.coordinates.of_columns(columns)
+        self._places = np.append(columns, self._places[objective.design.n_features :])
 
     def at(self, point):
         """The function that applies the approximate inverse at a point."""
@@ -57,47 +80,41 @@ class ClassBlocks:
         # In standardised coordinates, mean squares are one at the start, without the penalty.
         mean_curvature = curvature.mean(axis=1) / np.mean(self._weight) * objective.inverse_intercept_scale**2
         expected = np.maximum(np.outer(mean_curvature, 1.0 - ridge), np.finfo(np.float32).tiny)
-        solve = self._blocks(curvature, ridge, expected) if self._full else _diagonals(expected + ridge)
+        factors = self._factors(curvature, ridge, expected)
 
         def precondition(gradient):
             of_classes = of_contrasts(gradient.reshape(objective.n_outputs, -1))
-            return contrasts(solve(of_classes)).ravel()
+            result = of_classes / (expected + ridge)
+            for factor, solved, row in zip(factors, result, of_classes, strict=True):
+                if factor is not None:
+                    right_side = row[self._places].astype(np.float32)
+                    solved[self._places] = scipy.linalg.lapack.spotrs(factor, right_side, lower=True)[0]
+            return contrasts(result).ravel()
 
         return precondition
 
-    def _blocks(self, curvature, ridge, expected):
-        """The function that solves with the block of each class, in single precision: it only preconditions."""
-        factors = []
-        for curvature_of_class, diagonal in zip(curvature, expected, strict=True):
-            rows, weight = self._drawn(curvature_of_class)
-            gram = rows.gram(weight, self._objective.center)
-            block = self._objective.coordinates.gram(gram, 1.0 / self._weight.sum())
-            seen = np.diagonal(block) > SEEN * diagonal
-            block.flat[:: len(block) + 1] += ridge + np.where(seen, ROUNDING * diagonal, diagonal)
-            factor, failed = scipy.linalg.lapack.dpotrf(block.T, lower=True, overwrite_a=True)
-            factors.append(np.asfortranarray(factor, dtype=np.float32) if not failed else diagonal)
+    def _factors(self, curvature, ridge, expected):
+        """The Cholesky factor of each class's block, in single precision for it only preconditions; None for no block."""
+        if len(self._places) == 0:
+            return [None] * len(curvature)
+        return [
+            self._factor(of_class, ridge[self._places], diagonal[self._places])
+            for of_class, diagonal in zip(curvature, expected, strict=True)
+        ]
 
-        def solve(of_classes):
-            return np.array([_solve(factor, row) for factor, row in zip(factors, of_classes, strict=True)])
-
-        return solve
-
+    def _factor(self, curvature, ridge, expected):
+        rows, weight = self._drawn(curvature)
+        block = self._coordinates.gram(rows.gram(weight, self._coordinates.center), 1.0 / self._weight.sum())
+        seen = np.diagonal(block) > SEEN * expected
+        block.flat[:: len(block) + 1] += ridge + np.where(seen, ROUNDING * expected, expected)
+        factor, failed = scipy.linalg.lapack.dpotrf(block.T, lower=True, overwrite_a=True)
+        return None if failed else np.asfortranarray(factor, dtype=np.float32)
 
     def _drawn(self, curvature):
         """Rows drawn in proportion to their curvature, at equal distances of its running sum, and their weights."""
         if self._n_drawn >= len(curvature):
-            return self._rows, curvature
+            return self._part, curvature
         running = np.cumsum(curvature)
         places = (np.arange(self._n_drawn) + 0.5) * (running[-1] / self._n_drawn)
         drawn = np.minimum(np.searchsorted(running, places), len(curvature) - 1)
-        return self._rows.take(drawn), np.full(self._n_drawn, running[-1] / self._n_drawn)
-
-
-def _solve(factor, row):
-    if factor.ndim == 1:
-        return row / factor
-    return scipy.linalg.lapack.spotrs(factor, row.astype(np.float32), lower=True)[0]
-
-
-def _diagonals(diagonals):
-    return lambda of_classes: of_classes / diagonals
+        return self._part.take(drawn), np.full(self._n_drawn, running[-1] / self._n_drawn)

@@ -22,6 +22,11 @@ cdef class Coordinates:
         self.inverse_intercept_scale = inverse_intercept_scale
         self.fit_intercept = fit_intercept
 
+    def of_columns(self, columns):
+        """The coordinates of some of the columns."""
+        return Coordinates(self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale,
+                           self.fit_intercept)
+
     def to_coef(self, const double[::1] parameters):
         """Coefficients (K, d) and intercepts (K,) of the parameters."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j

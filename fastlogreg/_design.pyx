@@ -285,6 +285,11 @@ cdef class Design:
         variance[variance <= VARIANCE_ROUNDING * squared_mean] = 0.0
         return shift + sums[:d], variance
 
+    @property
+    def n_entries(self):
+        """Stored entries of X."""
+        return self._entries()
+
     def fullest_columns(self, Py_ssize_t count):
         """None: a copy of dense columns would be as large a part of X as they are."""
 

@@ -246,16 +246,13 @@ class Objective:
         if fullest is None:
             return None
         columns, design = fullest
-        coordinates = Coordinates(
-            self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale, self.fit_intercept
-        )
         objective = Objective(
             design,
             self.target,
             sample_weight=self.sample_weight,
             l2=self.l2,
             fit_intercept=self.fit_intercept,
-            coordinates=coordinates,
+            coordinates=self.coordinates.of_columns(columns),
         )
         self._parts.append(objective)
         d = self.design.n_features
