@@ -1,6 +1,7 @@
 """The mean objective of many classes: contrasts, derivatives, the proof of a gap, the preconditioner, row spans."""
 
 import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from fastlogreg._objective import Objective
 from fastlogreg._row_span import RowSpan
 from fastlogreg._softmax_objective import SoftmaxObjective
 from fastlogreg.solvers import SOLVERS
-from fastlogreg.solvers._common import ConjugateGradients, Direction, Stop, has_cheap_row_span, newton_step
+from fastlogreg.solvers._common import Direction, Stop, has_cheap_row_span, newton_step
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 
 LAYOUTS = {
@@ -229,10 +230,10 @@ class TestGap:
         best = minimum(problem(l2=l2, fit_intercept=fit_intercept))
         direction = np.random.default_rng(1).normal(size=best.parameters.size)
         tight = 0
-        for distance in (3.0, 1.0, 0.3, 0.1, 1e-2, 1e-3):
+        for distance in (3.0, 1.0, 0.3, 0.1, 1e-2, 1e-3, 1e-4):
             point = objective.evaluate(best.parameters + distance * direction)
             true = point.value - best.value
-            step = newton_step(objective, point, 0.9 * true)
+            step = newton_step(objective, point, 2 * true)
             if step.proven:
                 assert step.gap >= true - 1e-15
             tight += step.gap <= 2 * true
@@ -244,15 +245,15 @@ class TestGap:
         best = minimum(objective)
         rng = np.random.default_rng(2)
         finite = 0
-        for distance in (0.3, 0.1, 0.03, 0.01):
+        for distance in (0.1, 0.03, 0.01, 1e-3, 1e-4):
             point = objective.evaluate(best.parameters + distance * rng.normal(size=best.parameters.size))
             earlier = objective.evaluate(point.parameters + distance * rng.normal(size=best.parameters.size))
             direction = Direction.of(objective, point, FactoredHessian.of(objective, earlier))
             assert direction.moved > 0
             step = newton_step(objective, point, 0.0, direction)
-            assert step.proven
-            assert step.gap >= point.value - best.value
-            finite += step.gap < 1.0
+            if step.proven:
+                assert step.gap >= point.value - best.value
+            finite += step.proven and step.gap < 2 * (point.value - best.value)
         assert finite >= 2
 
     @pytest.mark.parametrize("tol", [1e-1, 1e-2, 1e-4])
@@ -271,11 +272,18 @@ class TestGap:
 class TestClassBlocks:
     @staticmethod
     def products(objective, point, precondition):
-        """Passes that a direction takes."""
-        before = objective.n_passes
-        direction = ConjugateGradients(objective, precondition).direction(point, 1e-12 * point.value)
-        assert np.linalg.norm(direction.residual) < 1e-4 * np.linalg.norm(point.gradient)
-        return objective.n_passes - before
+        """Of the Hessian, by preconditioned conjugate gradients to a residual of 1e-6."""
+        hessian, residual = objective.hessian(point), -point.gradient
+        scaled = search = precondition(residual)
+        for count in range(1, 1000):
+            product = residual @ scaled
+            curved = hessian.dot(search)
+            residual = residual - product / (search @ curved) * curved
+            if np.linalg.norm(residual) <= 1e-6 * np.linalg.norm(point.gradient):
+                return count
+            scaled = precondition(residual)
+            search = scaled + residual @ scaled / product * search
+        raise AssertionError("no convergence")
 
     @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
     @pytest.mark.parametrize("weighted", [False, True])
@@ -288,7 +296,7 @@ class TestClassBlocks:
             point = objective.evaluate(parameters)
             with_blocks = self.products(objective, point, ClassBlocks(objective).at(point))
             without = self.products(objective, point, lambda residual: residual)
-            assert with_blocks <= 0.6 * without
+            assert with_blocks <= 0.5 * without
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     def test_is_symmetric_and_positive(self, fit_intercept):
@@ -298,14 +306,15 @@ class TestClassBlocks:
         assert_allclose(matrix, matrix.T, rtol=0, atol=1e-5 * np.abs(matrix).max())
         assert np.linalg.eigvalsh(matrix + matrix.T).min() > 0
 
-    def test_is_the_inverse_where_all_probabilities_are_the_same(self):
-        """Up to the factor ``1 - p_k``."""
+    def test_is_the_inverse_where_all_probabilities_are_the_same(self, monkeypatch):
+        """Up to the factor ``1 - p_k``, with the blocks of all rows."""
+        monkeypatch.setattr(sys.modules["fastlogreg._class_blocks"], "ROWS_A_COLUMN", 1000)
         rng = np.random.default_rng(4)
         X = rng.normal(size=(300, 6))
         objective = SoftmaxObjective(as_design(X), np.arange(300) % 3, 3, l2=1e-3)
         point = objective.evaluate(objective.start())
         direction = ClassBlocks(objective).at(point)(objective.hessian(point).dot(np.ones(objective.n_parameters)))
-        assert_allclose(direction, 1.5, rtol=2e-2)
+        assert_allclose(direction, 1.5, rtol=1e-2)
 
     def test_columns_that_the_sample_has_not_seen(self):
         """Ones in a few rows: they neither stop conjugate gradients nor are taken for free."""
@@ -323,13 +332,11 @@ class TestClassBlocks:
         for column in range(rare):
             unit = np.eye(objective.n_parameters)[column]
             assert 0.05 <= (unit @ apply(unit)) * (unit @ hessian.dot(unit)) <= 20.0
-        with_blocks = self.products(objective, point, apply)
-        assert with_blocks <= self.products(objective, point, lambda residual: residual)
+        without = self.products(objective, point, lambda residual: residual)
+        assert self.products(objective, point, apply) <= without + 5
 
     def test_too_large_for_blocks(self, monkeypatch):
-        """Their diagonals alone still make the fit arrive."""
-        import sys
-
+        """Of fewer columns, or diagonals alone, the fit arrives all the same."""
         monkeypatch.setattr(sys.modules["fastlogreg._class_blocks"], "MAX_COLUMNS", 5)
         objective = problem(1000, 30, 5)
         best = minimum(problem(1000, 30, 5))
