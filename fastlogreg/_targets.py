@@ -73,7 +73,7 @@ def encode_probabilities(y):
             "With soft_targets=True, the rows of y must be probabilities or counts of at least two classes, not negative"
         )
     sums = y.sum(axis=1)
-    target = np.divide(y, sums[:, None], out=np.full_like(y, 1.0 / n_classes), where=sums[:, None] > 0)
+    target = np.divide(y, sums[:, None], out=np.full(y.shape, 1.0 / n_classes), where=sums[:, None] > 0)
     weight = None if np.all(sums == 1.0) else sums
     return np.arange(n_classes), target if n_classes > 2 else target[:, 1].copy(), weight
 
