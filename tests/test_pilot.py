@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastlogreg import LogisticRegression, _pilot
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
-from fastlogreg._pilot import RUN, _stratified_rows, objective_with_pilot
+from fastlogreg._pilot import RUN, stratified_rows, objective_with_pilot
 from fastlogreg.solvers import Stop, newton
 from fastlogreg.solvers._common import gap_target
 from fastlogreg.solvers.pilot import Handover, pilot_steps
@@ -37,7 +37,7 @@ def make_data(n=N, d=D, seed=0, shift=0.3):
 
 def sampled_rows(n=N, n_parameters=D + 1):
     """The rows of X that a pilot copies, by the constants it documents."""
-    return _stratified_rows(n, min(400 * n_parameters, n // 16) // RUN * RUN)
+    return stratified_rows(n, min(400 * n_parameters, n // 16) // RUN * RUN)
 
 
 def with_unseen_indicator(X, y, size=1.0, n_carriers=200):
@@ -99,7 +99,7 @@ def assert_arrives(model, X, y, weight=None):
 class TestRows:
     @pytest.mark.parametrize(("n", "m"), [(5000, 312), (N, 3744), (999_983, 4400), (10**7 + 1, 40_000)])
     def test_distinct_runs_one_in_each_stretch(self, n, m):
-        rows = _stratified_rows(n, m)
+        rows = stratified_rows(n, m)
         assert rows.shape == (m,)
         assert rows[0] >= 0
         assert rows[-1] < n
@@ -115,7 +115,7 @@ class TestRows:
 
     def test_always_the_same(self):
         before = np.random.get_state()[1].copy()
-        assert_array_equal(_stratified_rows(N, 3744), _stratified_rows(N, 3744))
+        assert_array_equal(stratified_rows(N, 3744), stratified_rows(N, 3744))
         assert_array_equal(np.random.get_state()[1], before)
 
     def test_the_pilot_has_these_rows_targets_and_weights(self):
