@@ -92,9 +92,12 @@ setup(
             extension("fastlogreg._kernels.dispatch"),
             extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
+            extension("fastlogreg._evaluation"),
+            extension("fastlogreg._labels"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg._softmax_passes"),
             extension("fastlogreg.solvers._factored_hessian"),
+            extension("fastlogreg.solvers._newton_step"),
         ],
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={

@@ -10,13 +10,13 @@ except ImportError:  # scikit-learn < 1.9
 
 def begin_callbacks(estimator, X, y, sample_weight):
     """Tell the estimator's callbacks that its fit begins; what is returned tells them the rest."""
-    if not hasattr(estimator, "_init_callback_context"):
+    if not (hasattr(estimator, "_skl_callbacks") or hasattr(estimator, "_parent_callback_ctx")):
         return NoCallbacks()
     return Callbacks(estimator, X, y, sample_weight)
 
 
 class NoCallbacks:
-    """Where scikit-learn has no callbacks."""
+    """Where nobody listens."""
 
     def iteration(self, *_):
         return False

@@ -21,8 +21,8 @@ CHEAP_ROWS = 8
 FEW_PROBABILITIES = 2_000_000
 MAX_SHARE = 1 / 16
 MAX_COPY = 1 / 4
-# Blocks of so many columns are worth factoring, and of so many entries in all worth their memory. Of more columns, where
-# X is sparse, the fullest ones depend on one another the most.
+# Blocks of so many columns are worth factoring, and of so many entries in all worth their memory. Of more columns,
+# where X is sparse, the fullest ones depend on one another the most.
 MAX_COLUMNS = 1500
 MAX_ENTRIES = 16_000_000
 FULLEST_COLUMNS = 300
@@ -73,9 +73,8 @@ class ClassBlocks:
     def at(self, point):
         """The function that applies the approximate inverse at a point."""
         objective = self._objective
-        prob = np.ascontiguousarray(class_scores(self._rows, *objective.to_coef(point.parameters), True).T)
-        curvature = np.multiply(prob, 1.0 - prob, out=prob)
-        curvature *= self._weight
+        prob = class_scores(self._rows, *objective.to_coef(point.parameters), True)
+        curvature = np.multiply(prob.T, 1.0 - prob.T, order="C") * self._weight
         ridge = objective.ridge.reshape(objective.n_outputs, -1)[0]
         # In standardised coordinates, mean squares are one at the start, without the penalty.
         mean_curvature = curvature.mean(axis=1) / np.mean(self._weight) * objective.inverse_intercept_scale**2
@@ -94,7 +93,7 @@ class ClassBlocks:
         return precondition
 
     def _factors(self, curvature, ridge, expected):
-        """The Cholesky factor of each class's block, in single precision for it only preconditions; None for no block."""
+        """The Cholesky factor of each class's block, in single precision for it only preconditions, or None."""
         if len(self._places) == 0:
             return [None] * len(curvature)
         return [

@@ -2,6 +2,8 @@
 
 import numpy as np
 
+from libc.math cimport isfinite, sqrt
+
 
 cdef class Coordinates:
     """Centers and inverse scales of the columns, and the inverse scale of the intercept.
@@ -9,13 +11,6 @@ cdef class Coordinates:
     For K outputs of d features the parameters are K rows of d coefficients, with the intercept behind them where there
     is one, in one flat vector.
     """
-
-    cdef readonly object center
-    cdef readonly object inverse_scale
-    cdef readonly double inverse_intercept_scale
-    cdef readonly bint fit_intercept
-    cdef const double[::1] _center
-    cdef const double[::1] _inverse_scale
 
     def __init__(self, center, inverse_scale, double inverse_intercept_scale, bint fit_intercept):
         self.center, self.inverse_scale = self._center, self._inverse_scale = center, inverse_scale
@@ -27,59 +22,108 @@ cdef class Coordinates:
         return Coordinates(self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale,
                            self.fit_intercept)
 
+    @classmethod
+    def standardized(cls, mean, variance, double curvature, double l2, bint fit_intercept):
+        """Those of columns with these means and variances (d,), and `curvature` of the loss: see
+        `fastlogreg._objective`. Not finite where the moments are not."""
+        cdef const double[::1] mean_ = mean, variance_ = variance
+        cdef Py_ssize_t d = mean_.shape[0], j
+        cdef double[::1] center = np.zeros(d), inverse_scale = np.zeros(d)
+        cdef double square
+        for j in range(d):
+            if fit_intercept:
+                center[j] = mean_[j]
+            square = variance_[j] if fit_intercept else variance_[j] + mean_[j] * mean_[j]
+            if not square <= 0:  # NaN neither
+                inverse_scale[j] = 1.0 / sqrt(curvature * square + l2) + 0.0 * square
+        return cls(center.base, inverse_scale.base, 1.0 / sqrt(curvature), fit_intercept)
+
+    @property
+    def finite(self):
+        """Whether all of them are."""
+        cdef Py_ssize_t j
+        for j in range(self._center.shape[0]):
+            if not (isfinite(self._center[j]) and isfinite(self._inverse_scale[j])):
+                return False
+        return True
+
     def to_coef(self, const double[::1] parameters):
         """Coefficients (K, d) and intercepts (K,) of the parameters."""
-        cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j
-        cdef Py_ssize_t K = parameters.shape[0] // width
+        cdef Py_ssize_t d = self._center.shape[0], K = parameters.shape[0] // (d + self.fit_intercept)
         cdef double[:, ::1] coef = np.empty((K, d))
-        cdef double[::1] intercept = np.zeros(K)
-        cdef double of_center
-        for k in range(K):
-            of_center = 0.0
-            for j in range(d):
-                coef[k, j] = parameters[k * width + j] * self._inverse_scale[j]
-                of_center += coef[k, j] * self._center[j]
-            if self.fit_intercept:
-                intercept[k] = parameters[k * width + d] * self.inverse_intercept_scale - of_center
+        cdef double[::1] intercept = np.empty(K)
+        self.write_coef(K, &parameters[0], &coef[0, 0], &intercept[0])
         return coef.base, intercept.base
 
-    def from_coef(self, coef, intercept):
+    cdef void write_coef(self, Py_ssize_t n_outputs, const double *parameters, double *coef,
+                         double *intercept) noexcept nogil:
+        cdef Py_ssize_t d = self._center.shape[0], k, j
+        cdef double of_center
+        for k in range(n_outputs):
+            of_center = 0.0
+            for j in range(d):
+                coef[j] = parameters[j] * self._inverse_scale[j]
+                of_center += coef[j] * self._center[j]
+            intercept[k] = parameters[d] * self.inverse_intercept_scale - of_center if self.fit_intercept else 0.0
+            coef += d
+            parameters += d + self.fit_intercept
+
+    def from_coef(self, const double[:, :] coef, const double[:] intercept):
         """Parameters of the coefficients (K, d) and intercepts (K,): `to_coef` undone."""
-        kept = self.inverse_scale > 0
-        parameters = np.divide(coef, self.inverse_scale, out=np.zeros_like(coef), where=kept)
-        if self.fit_intercept:
-            of_center = np.where(kept, coef, 0.0) @ self.center
-            parameters = np.column_stack([parameters, (intercept + of_center) / self.inverse_intercept_scale])
-        return parameters.ravel()
+        cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j
+        cdef double[:, ::1] parameters = np.zeros((coef.shape[0], width))
+        cdef double of_center
+        for k in range(coef.shape[0]):
+            of_center = 0.0
+            for j in range(d):
+                if self._inverse_scale[j] > 0:
+                    parameters[k, j] = coef[k, j] / self._inverse_scale[j]
+                    of_center += coef[k, j] * self._center[j]
+            if self.fit_intercept:
+                parameters[k, d] = (intercept[k] + of_center) / self.inverse_intercept_scale
+        return parameters.base.ravel()
 
     def gradient(self, const double[:, ::1] of_coef, const double[::1] of_intercept, double factor,
                  const double[::1] ridge, const double[::1] parameters):
         """A gradient in the coefficients (K, d) and intercepts (K,) as `factor` times one in the parameters, plus
         ``ridge * parameters``."""
-        cdef Py_ssize_t K = of_coef.shape[0], d = of_coef.shape[1], width = d + self.fit_intercept, k, j, i
-        cdef double[::1] gradient = np.empty(K * width)
-        for k in range(K):
-            for j in range(d):
-                i = k * width + j
-                gradient[i] = (factor * self._inverse_scale[j] * (of_coef[k, j] - of_intercept[k] * self._center[j])
-                               + ridge[i] * parameters[i])
-            if self.fit_intercept:
-                i = k * width + d
-                gradient[i] = factor * self.inverse_intercept_scale * of_intercept[k]
+        cdef Py_ssize_t K = of_coef.shape[0]
+        cdef double[::1] gradient = np.empty(parameters.shape[0])
+        self.write_gradient(K, &of_coef[0, 0], &of_intercept[0], factor, &ridge[0], &parameters[0], &gradient[0])
         return gradient.base
 
-    def gram(self, const double[:, ::1] centered, double factor):
-        """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output."""
+    cdef void write_gradient(self, Py_ssize_t n_outputs, const double *of_coef, const double *of_intercept,
+                             double factor, const double *ridge, const double *parameters,
+                             double *gradient) noexcept nogil:
+        cdef Py_ssize_t d = self._center.shape[0], k, j, i = 0
+        for k in range(n_outputs):
+            for j in range(d):
+                gradient[i] = (
+                    factor * self._inverse_scale[j] * (of_coef[k * d + j] - of_intercept[k] * self._center[j])
+                    + ridge[i] * parameters[i])
+                i += 1
+            if self.fit_intercept:
+                gradient[i] = factor * self.inverse_intercept_scale * of_intercept[k]
+                i += 1
+
+    def gram(self, const double[:, ::1] centered, double factor, const double[::1] ridge=None):
+        """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output,
+        plus `ridge` on the diagonal."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, i, j
         cdef double[:, ::1] gram = np.empty((width, width))
-        cdef const double[::1] scale = np.append(self.inverse_scale, self.inverse_intercept_scale)
+        cdef double scale
         for i in range(width):
-            for j in range(width):
-                gram[i, j] = factor * scale[i] * scale[j] * centered[i, j]
+            scale = factor * (self._inverse_scale[i] if i < d else self.inverse_intercept_scale)
+            for j in range(d):
+                gram[i, j] = scale * self._inverse_scale[j] * centered[i, j]
+            if self.fit_intercept:
+                gram[i, d] = scale * self.inverse_intercept_scale * centered[i, d]
+            if ridge is not None:
+                gram[i, i] += ridge[i]
         return gram.base
 
 
-def half_square(const double[::1] ridge, const double[::1] parameters):
+cpdef double half_square(const double[::1] ridge, const double[::1] parameters) noexcept:
     """``ridge / 2 . parameters^2``."""
     cdef double total = 0.0
     cdef Py_ssize_t i

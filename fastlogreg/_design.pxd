@@ -34,10 +34,18 @@ cdef class Design:
     cdef object _partials
     cdef object _scratch
 
+    cdef void check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *
+    cdef void check_weight(self, const double[::1] weight) except *
+    cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
+                                const double *target, const double *weight, double *logits, double *sums) except *
+    cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1
+    cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *
+    cdef void _check_columns(self, const double[::1] of_columns) except *
     cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size)
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
     cdef Py_ssize_t _threads(self, const pass_job *job)
     cdef _run(self, chunk_function chunk, pass_job *job)
+    cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept
     cdef Py_ssize_t _entries(self)
     cdef Py_ssize_t _bytes_a_row(self)
     cdef Py_ssize_t _block_rows(self)

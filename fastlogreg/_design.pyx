@@ -27,12 +27,10 @@ from fastlogreg._kernels.dispatch cimport (
     F_ORDER_F32,
     F_ORDER_F64,
     active_kernels,
-    block_kernels,
     block_sums,
     chunk_function,
     chunk_start,
     design_view,
-    layout_kernels,
     run_chunks,
 )
 
@@ -68,7 +66,7 @@ cdef Py_ssize_t MAX_CHUNKS = 64
 
 
 # What a variance of zero comes to at most, as the difference of a mean square and a squared mean.
-VARIANCE_ROUNDING = 1e-13
+cdef double VARIANCE_ROUNDING = 1e-13
 
 
 cdef inline const double *_pointer(const double[::1] values) noexcept:
@@ -233,7 +231,7 @@ cdef class Design:
         cdef double[:, ::1] logits = np.empty((K, self.n_samples))
         cdef pass_job job = self._job(K, self._chunk_limit(), 0)
         job.coef, job.intercept, job.logits = &coef[0, 0], &intercept[0], &logits[0, 0]
-        self._run(&_logits_chunk, &job)
+        self._run_into(&_logits_chunk, &job, NULL)
         return np.asarray(logits)
 
     def loss_gradient(self, const double[:, ::1] coef, const double[::1] intercept, const double[:, ::1] target,
@@ -243,22 +241,30 @@ cdef class Design:
         The logits (K, n) are written to `logits_out` where given.
         """
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
-        self._check_shape("target", target, K)
-        self._check_weight(sample_weight)
-        cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 2))
+        cdef double[::1] sums = np.empty(K * (d + 2))
+        cdef double *logits = NULL
+        self.check_shape("target", target, K)
+        self.check_weight(sample_weight)
         if logits_out is not None:
-            self._check_shape("logits_out", logits_out, K)
-            job.logits = &logits_out[0, 0]
-        self._give_scratch(&job, 2 * K * job.block_rows)
-        job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &target[0, 0]
-        job.weight = _pointer(sample_weight)
-        sums = self._run(&_loss_gradient_chunk, &job)
-        return sums[:K], sums[2 * K:].reshape(K, d), sums[K:2 * K]
+            self.check_shape("logits_out", logits_out, K)
+            logits = &logits_out[0, 0]
+        self.sum_loss_gradient(K, &coef[0, 0], &intercept[0], &target[0, 0], _pointer(sample_weight), logits, &sums[0])
+        summed = sums.base
+        return summed[:K], summed[2 * K:].reshape(K, d), summed[K:2 * K]
+
+    cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
+                                const double *target, const double *weight, double *logits, double *sums) except *:
+        """`loss_gradient` on pointers: the loss (K), the intercept's gradient (K) and the coefficients' (K x d) go to
+        `sums`; `weight` and `logits` may be NULL."""
+        cdef pass_job job = self._job(n_outputs, self._chunk_limit(), n_outputs * (self.n_features + 2))
+        self._give_scratch(&job, 2 * n_outputs * job.block_rows)
+        job.coef, job.intercept, job.target, job.weight, job.logits = coef, intercept, target, weight, logits
+        self._run_into(&_loss_gradient_chunk, &job, sums)
 
     def hessian_dot(self, const double[:, ::1] curvature, const double[:, ::1] coef, const double[::1] intercept):
         """``X' diag(curvature) (intercept + X coef')`` (K, d) and its intercept row (K,). One pass."""
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
-        self._check_shape("curvature", curvature, K)
+        self.check_shape("curvature", curvature, K)
         cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 1))
         self._give_scratch(&job, K * job.block_rows)
         job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &curvature[0, 0]
@@ -272,18 +278,22 @@ cdef class Design:
         mean, so the sums lose at most the digits of n, however far the column lies from zero. CSR sums about zero, for
         its zeros are not read; what is within rounding of no variance then is none.
         """
-        self._check_weight(weight)
-        cdef Py_ssize_t d = self.n_features
+        self.check_weight(weight)
+        cdef Py_ssize_t d = self.n_features, j
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
         cdef double[::1] ones = np.ones(MAX_BLOCK_ROWS)
         cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
         self._give_scratch(&job, d, zeros=True)
         job.weight, job.target, job.shift = _pointer(weight), &ones[0], &shift[0]
-        sums = self._run(&_moments_chunk, &job) / (self.n_samples if weight is None else np.sum(weight))
-        squared_mean = sums[:d] ** 2
-        variance = sums[d:] - squared_mean
-        variance[variance <= VARIANCE_ROUNDING * squared_mean] = 0.0
-        return shift + sums[:d], variance
+        cdef double[::1] sums = self._run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
+        cdef double total = self.n_samples if weight is None else np.sum(weight), offset
+        for j in range(d):
+            offset = sums[j] / total
+            mean[j] = shift[j] + offset
+            variance[j] = sums[d + j] / total - offset * offset
+            if variance[j] <= VARIANCE_ROUNDING * offset * offset:
+                variance[j] = 0.0
+        return mean.base, variance.base
 
     @property
     def n_entries(self):
@@ -293,7 +303,7 @@ cdef class Design:
     def fullest_columns(self, Py_ssize_t count):
         """None: a copy of dense columns would be as large a part of X as they are."""
 
-    def _outputs(self, const double[:, ::1] coef, const double[::1] intercept):
+    cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1:
         if coef.shape[1] != self.n_features or intercept.shape[0] != coef.shape[0]:
             raise ValueError(
                 f"coef {coef.shape[0]} x {coef.shape[1]} and intercept {intercept.shape[0]} do not fit "
@@ -301,24 +311,23 @@ cdef class Design:
             )
         return coef.shape[0]
 
-    def _check_shape(self, name, const double[:, ::1] values, Py_ssize_t n_outputs):
+    cdef void check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *:
         if values.shape[0] != n_outputs or values.shape[1] != self.n_samples:
             raise ValueError(
                 f"{name} is {values.shape[0]} x {values.shape[1]}, expected {n_outputs} x {self.n_samples}"
             )
 
-    def _check_weight(self, const double[::1] weight):
+    cdef void check_weight(self, const double[::1] weight) except *:
         if weight is not None and weight.shape[0] != self.n_samples:
             raise ValueError(f"{weight.shape[0]} weights for {self.n_samples} samples")
 
-    def _check_gram(self, const double[::1] weight, const double[::1] center):
-        self._check_weight(weight)
+    cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *:
+        self.check_weight(weight)
         self._check_columns(center)
 
-    def _check_columns(self, *of_columns):
-        for values in of_columns:
-            if values.shape[0] != self.n_features:
-                raise ValueError(f"{values.shape[0]} values for {self.n_features} features")
+    cdef void _check_columns(self, const double[::1] of_columns) except *:
+        if of_columns.shape[0] != self.n_features:
+            raise ValueError(f"{of_columns.shape[0]} values for {self.n_features} features")
 
     cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size):
         """A pass over at most chunk_limit chunks, each of which leaves partial_size sums."""
@@ -343,24 +352,35 @@ cdef class Design:
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
         """`size` doubles for each thread."""
         cdef double[::1] scratch
-        self._scratch = _grown(self._scratch, self._threads(job) * size)
-        if zeros:
-            self._scratch[:] = 0.0
+        cdef Py_ssize_t size_of_all
+        size_of_all = self._threads(job) * size
+        self._scratch = _grown(self._scratch, size_of_all)
         scratch = self._scratch
         job.scratch_size, job.scratch = size, &scratch[0]
+        if zeros:
+            memset(job.scratch, 0, size_of_all * sizeof(double))
 
     cdef Py_ssize_t _threads(self, const pass_job *job):
-        return max(1, min(usable_threads(self.n_threads), job.n_chunks, job.work // MIN_THREAD_ENTRIES))
+        cdef Py_ssize_t worthwhile = min(self.n_threads, job.n_chunks, job.work // MIN_THREAD_ENTRIES)
+        return usable_threads(worthwhile) if worthwhile > 1 else 1
 
     cdef _run(self, chunk_function chunk, pass_job *job):
-        """Run the pass and return the sum of what its chunks left, added in their order."""
-        cdef Py_ssize_t n_threads = self._threads(job), n_chunks = job.n_chunks
+        """Run the pass and return the sum of what its chunks left."""
+        cdef double[::1] sums = np.empty(job.partial_size)
+        self._run_into(chunk, job, &sums[0])
+        return sums.base
+
+    cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:
+        """Run the pass and write the sum of what its chunks left, added in their order."""
+        cdef Py_ssize_t n_threads = self._threads(job), size = job.partial_size, c, i
         self.n_passes += 1
         with nogil:
-            run_chunks(chunk, job, n_chunks, n_threads)
-        if job.partial_size:
-            used = self._partials[:n_chunks * job.partial_size].reshape(n_chunks, job.partial_size)
-            return np.add.reduce(used, axis=0)
+            run_chunks(chunk, job, job.n_chunks, n_threads)
+            for i in range(size):
+                sums[i] = job.partials[i]
+            for c in range(1, job.n_chunks):
+                for i in range(size):
+                    sums[i] += job.partials[c * size + i]
 
     cdef Py_ssize_t _entries(self):
         """Stored entries of X."""
@@ -389,13 +409,13 @@ def _grown(array, Py_ssize_t size):
     return np.empty(size) if array is None or array.shape[0] < size else array
 
 
-def _symmetric(const double[:, :] upper):
-    """The symmetric matrix of an upper triangle."""
-    cdef Py_ssize_t n = upper.shape[0], i, j
+cdef _symmetric(const double[::1] upper, Py_ssize_t width, Py_ssize_t n):
+    """The symmetric matrix (n, n) of an upper triangle with rows of `width`."""
+    cdef Py_ssize_t i, j
     cdef double[:, ::1] whole = np.empty((n, n))
     for i in range(n):
         for j in range(i, n):
-            whole[i, j] = whole[j, i] = upper[i, j]
+            whole[i, j] = whole[j, i] = upper[i * width + j]
     return whole.base
 
 
@@ -429,12 +449,12 @@ cdef class DenseDesign(Design):
         cdef Py_ssize_t chunk_limit = max(self.n_samples // (16 * width), min(4, self.n_samples // MIN_GRAM_ROWS))
         cdef pass_job job = self._panel_job(chunk_limit, width)
         job.weight, job.shift = &weight[0], &center[0]
-        sums = self._run(&_dense_gram_chunk, &job).reshape(width, width)
-        return _symmetric(sums[:self.n_features + 1, :self.n_features + 1])
+        return _symmetric(self._run(&_dense_gram_chunk, &job), width, self.n_features + 1)
 
     def sample_gram(self, const double[::1] center, const double[::1] scale):
         """``Z Z'`` (n, n) with Z = (X - center) * scale. One pass."""
-        self._check_columns(center, scale)
+        self._check_columns(center)
+        self._check_columns(scale)
         cdef Py_ssize_t n = self.n_samples, d = self.n_features, width = _panel_width(n)
         cdef design_view transposed = self._view
         transposed.n_samples, transposed.n_features = d, n
@@ -442,7 +462,7 @@ cdef class DenseDesign(Design):
         cdef pass_job job = self._panel_job(d // (2 * width), width)
         job.X, job.kernels = &transposed, self._pointwise.of_layout[self._transposed_layout]
         job.weight, job.shift, job.target, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
-        return _symmetric(self._run(&_sample_gram_chunk, &job).reshape(width, width)[:n, :n])
+        return _symmetric(self._run(&_sample_gram_chunk, &job), width, n)
 
     def take(self, rows):
         """A design of a copy of the rows (m,) of X, in its order."""
@@ -501,7 +521,7 @@ cdef class CSRDesign(Design):
         m, total = np.asarray(center), sums[-1]
         centered_ones = sums[d * d:-1] - total * m
         gram = np.empty((d + 1, d + 1))
-        gram[:d, :d] = _symmetric(sums[:d * d].reshape(d, d))
+        gram[:d, :d] = _symmetric(sums[:d * d], d, d)
         gram[:d, :d] -= np.outer(m, sums[d * d:-1]) + np.outer(centered_ones, m)
         gram[d, :d] = gram[:d, d] = centered_ones
         gram[d, d] = total
@@ -509,7 +529,8 @@ cdef class CSRDesign(Design):
 
     def sample_gram(self, const double[::1] center, const double[::1] scale):
         """``Z Z'`` (n, n) with Z = (X - center) * scale. Two passes over the stored entries."""
-        self._check_columns(center, scale)
+        self._check_columns(center)
+        self._check_columns(scale)
         self.n_passes += 2
         matrix = self._matrix()
         values = matrix.data * np.asarray(scale)[matrix.indices]

@@ -76,9 +76,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     """Logistic regression, binary or by softmax: scikit-learn's objective and API, proven optimal.
 
     Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercepts, which are never penalised; s_i
-    are the weights of the samples and L_i their cross-entropy. Two classes share one row of coefficients; of K >= 3 each
-    has its own, and they sum to zero over the classes, as the intercepts do. The columns' units and origins affect neither
-    convergence nor speed: the fit works in standardised coordinates and keeps the objective.
+    are the weights of the samples and L_i their cross-entropy. Two classes share one row of coefficients; of K >= 3
+    each has its own, and they sum to zero over the classes, as the intercepts do. The columns' units and origins affect
+    neither convergence nor speed: the fit works in standardised coordinates and keeps the objective.
 
     Parameters
     ----------

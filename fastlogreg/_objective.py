@@ -18,30 +18,11 @@ gets the coefficient 0 that the penalty (or the minimum norm) would give it. In 
 An objective of many samples may have a `pilot`, the objective of a few of them, and then its coordinates.
 """
 
-from dataclasses import dataclass
-
 import numpy as np
 
 from fastlogreg import _pointwise
-from fastlogreg._coordinates import Coordinates, half_square
-
-
-@dataclass(slots=True)
-class Point:
-    """Parameters and what one pass over X told about them.
-
-    Attributes
-    ----------
-    parameters, gradient : ndarray of shape (n_parameters,)
-    value : float
-        The mean objective.
-    logits : ndarray of shape (K, n)
-    """
-
-    parameters: np.ndarray
-    value: float
-    gradient: np.ndarray
-    logits: np.ndarray
+from fastlogreg._coordinates import Coordinates
+from fastlogreg._evaluation import Evaluation
 
 
 class Objective:
@@ -70,8 +51,8 @@ class Objective:
 
     # sigma' <= 1/4
     MAX_CURVATURE = 0.25
-    # What a search along a line leaves of the slope: stored logits make it cheap.
-    SLOPE_LEFT = 0.1
+    # Whether `on_line` takes no pass, by stored logits.
+    LINES_ARE_FREE = True
 
     def __init__(
         self,
@@ -91,6 +72,8 @@ class Objective:
         self.fit_intercept = fit_intercept
         self._set_target(target)
         self.n_parameters = self.n_outputs * (design.n_features + fit_intercept)
+        # away from 0 and 1, where the intercept would be infinite and the curvature zero
+        self._start_prob = np.minimum(np.maximum(self.mean_target, 1e-9), 1.0 - 1e-9)
         self.pilot = None
         self._parts = []
         if coordinates is None:
@@ -101,7 +84,7 @@ class Objective:
         self.target = np.atleast_2d(target)
         self.n_outputs = self.target.shape[0]
         if self.sample_weight is None:
-            self.mean_target = self.target.mean(axis=1)
+            self.mean_target = np.add.reduce(self.target, axis=1) / self.total_weight
         else:
             self.mean_target = self.target @ self.sample_weight / self.total_weight
 
@@ -110,37 +93,32 @@ class Objective:
         return Coordinates(np.zeros(d), np.ones(d), 1.0, self.fit_intercept)
 
     def _standardized(self):
-        with np.errstate(all="ignore"):  # what is not finite is reported by whoever knows where X came from
-            mean, variance = self.design.moments(self.sample_weight)
-            center = mean if self.fit_intercept else np.zeros_like(mean)
-            if not self.fit_intercept:
-                variance = variance + mean * mean
-            curvature = self._start_curvature()
-            scale = np.sqrt(curvature * variance + self.l2)
-            inverse_scale = np.where(variance > 0, 1.0 / scale, 0.0) + 0.0 * variance  # NaN where that is not finite
-        return Coordinates(center, inverse_scale, 1.0 / np.sqrt(curvature), self.fit_intercept)
+        mean, variance = self.design.moments(self.sample_weight)
+        return Coordinates.standardized(mean, variance, self._start_curvature(), self.l2, self.fit_intercept)
 
     def _set_coordinates(self, coordinates):
         d = self.design.n_features
         self.coordinates = coordinates
         self.center, self.inverse_scale = coordinates.center, coordinates.inverse_scale
         self.inverse_intercept_scale = coordinates.inverse_intercept_scale
-        self.ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
-        self.ridge[:, :d] = self.l2 * self.inverse_scale**2
-        self.ridge = self.ridge.ravel()
+        ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
+        ridge[:, :d] = self.l2 * self.inverse_scale**2
+        self.ridge = ridge.ravel()
+        self._prepare_evaluation()
+
+    def _prepare_evaluation(self):
+        self._evaluation = Evaluation(
+            self.design, self.coordinates, self.target, self.sample_weight, self.total_weight, self.ridge
+        )
 
     def _start_curvature(self):
-        p = self._start_prob() if self.fit_intercept else np.array([0.5])
-        return float(np.mean(p * (1 - p)))
-
-    def _start_prob(self):
-        """The mean targets, kept away from 0 and 1, where the intercept would be infinite and the curvature zero."""
-        return np.clip(self.mean_target, 1e-9, 1 - 1e-9)
+        p = self._start_prob
+        return float(p @ (1.0 - p)) / self.n_outputs if self.fit_intercept else 0.25
 
     @property
     def finite(self):
         """Whether the coordinates are finite: if not, X holds NaN, infinity or squares beyond float64."""
-        return bool(np.all(np.isfinite(self.inverse_scale)) and np.all(np.isfinite(self.center)))
+        return self.coordinates.finite
 
     @property
     def n_passes(self):
@@ -151,13 +129,13 @@ class Objective:
         """Zero coefficients, and the intercept that makes the mean prediction the mean target."""
         intercept = np.zeros(self.n_outputs)
         if self.fit_intercept:
-            p = self._start_prob()
+            p = self._start_prob
             intercept = np.log(p / (1 - p))
         return self.from_coef(np.zeros((self.n_outputs, self.design.n_features)), intercept)
 
     def value_without_coefficients(self):
         """The value at `start`, which takes no pass."""
-        p, share = self._start_prob(), self.mean_target
+        p, share = self._start_prob, self.mean_target
         return float(-np.sum(share * np.log(p) + (1 - share) * np.log1p(-p))) if self.fit_intercept else np.log(2.0)
 
     def restandardize(self, parameters):
@@ -188,13 +166,7 @@ class Objective:
 
         `recycle` is a Point no longer needed, whose memory for logits is used again.
         """
-        logits = np.empty(self.target.shape) if recycle is None else recycle.logits
-        coef, intercept = self.to_coef(parameters)
-        loss, coef_gradient, intercept_gradient = self.design.loss_gradient(
-            coef, intercept, self.target, self.sample_weight, logits
-        )
-        value = float(loss.sum()) / self.total_weight + half_square(self.ridge, parameters)
-        return Point(parameters, value, self._gradient(coef_gradient, intercept_gradient, parameters), logits)
+        return self._evaluation.at(parameters, None if recycle is None else recycle.logits)
 
     def on_line(self, start, end, t):
         """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""
@@ -232,7 +204,8 @@ class Objective:
 
     def preconditioner(self, point):
         """The function that applies an approximate inverse of the Hessian at a point, or None where coordinates are all
-        that is known."""
+        that is known.
+        """
 
     def hessian(self, point):
         """The `Hessian` at a point; from the stored logits, no pass over X yet."""
@@ -267,7 +240,7 @@ class Objective:
         weight = np.ones(self.design.n_samples) if self.sample_weight is None else self.sample_weight
         weight = self.MAX_CURVATURE * weight
         if d <= 500:
-            bound = np.linalg.eigvalsh(self._gram(weight))[-1]
+            bound = np.linalg.eigvalsh(self.gram(weight))[-1]
         else:
             mean, variance = self.design.moments(weight)
             squares = variance + (mean - self.center) ** 2
@@ -275,9 +248,9 @@ class Objective:
             bound = self.MAX_CURVATURE * (squares @ self.inverse_scale**2 + of_intercept)
         return float(bound) + float(self.ridge.max(initial=0.0))
 
-    def _gram(self, weight):
-        """Mean of ``weight_i z_i z_i'`` over samples in the coordinates of one output. One pass."""
-        return self.coordinates.gram(self.design.gram(weight, self.center), 1.0 / self.total_weight)
+    def gram(self, weight, ridge=None):
+        """Mean of ``weight_i z_i z_i'`` over samples in the coordinates of one output, and `ridge`. One pass."""
+        return self.coordinates.gram(self.design.gram(weight, self.center), 1.0 / self.total_weight, ridge)
 
     def proves_separable(self, point):
         """Whether a value this low shows that a hyperplane separates the classes, and no penalty bounds it.
@@ -290,7 +263,6 @@ class Objective:
         weight = self.sample_weight
         least = 1.0 if weight is None else weight[weight > 0].min()
         return point.value * self.total_weight < least * np.log(2)
-
 
     def _has_labels(self):
         return not np.any((self.target > 0) & (self.target < 1))
@@ -331,6 +303,4 @@ class Hessian:
         """The matrix of a single output (n_parameters, n_parameters). One pass."""
         if self.objective.n_outputs != 1:
             raise ValueError("the Hessian's matrix is for one output")
-        matrix = self.objective._gram(self.curvature[0])
-        matrix.flat[:: len(matrix) + 1] += self.objective.ridge
-        return matrix
+        return self.objective.gram(self.curvature[0], self.objective.ridge)

@@ -40,7 +40,7 @@ def objective_with_pilot(design, target, *, sample_weight, l2, fit_intercept):
     objective = Objective(design, target, sample_weight=sample_weight, coordinates=coordinates, **options)
     if coordinates is None:
         pilot = sample.objective(coordinates=objective.coordinates, **options)
-    objective.pilot = Pilot(pilot)
+    objective.pilot = Pilot(pilot, knows_columns=coordinates is not None)
     inner = _Sample.of(pilot.design, sample.target, sample.weight, fit_intercept)
     if inner is not None:
         pilot.pilot = Pilot(inner.objective(coordinates=pilot.coordinates, **options))
@@ -54,10 +54,13 @@ class Pilot:
     ----------
     objective : Objective
     rows_a_parameter : float
+    knows_columns : bool
+        Whether the coordinates are the sample's own, so that its columns have the mean squares that they tell.
     """
 
-    def __init__(self, objective):
+    def __init__(self, objective, *, knows_columns=False):
         self.objective = objective
+        self.knows_columns = knows_columns
         self.rows_a_parameter = objective.design.n_samples / objective.n_parameters
 
     def hessian(self, parameters):
@@ -68,6 +71,8 @@ class Pilot:
         """
         objective = self.objective
         matrix = objective.hessian(objective.evaluate(parameters)).matrix()
+        if self.knows_columns:
+            return matrix
         diagonal = np.diag_indices_from(matrix)
         matrix[diagonal] -= objective.ridge
         stretch, missing = self._mending()

@@ -4,7 +4,7 @@ The minimiser is a combination of the rows, ``w = Z' alpha``. With the Cholesky 
 ``Z Z' = L L'``, there are orthonormal rows Q with ``Z = L Q``; at ``w = Q' theta`` the logits are ``L theta`` and
 ``|w| = |theta|``, so the objective of w over Z is that of theta over L (the representer theorem; Kimeldorf and Wahba
 1971). Rounding loses what directions with less than 1e-8 of the largest singular value do, so the result is to be
-proven or mended in the whole objective.
+proven or mended in the whole objective: with a penalty the gradient there mostly proves it.
 """
 
 import numpy as np
@@ -38,8 +38,10 @@ class RowSpan:
         self.objective = objective.over(as_design(rows, objective.design.n_threads))
 
     def project(self, parameters):
-        """Parameters over the span with the logits of the whole objective's on the rows. One pass."""
+        """Parameters over the span with the logits of the whole objective's on the rows. One pass, none for zeros."""
         coef, intercept = self._whole.to_coef(parameters)
+        if not coef.any():
+            return self.objective.from_coef(np.zeros((len(coef), len(self._corner))), intercept)
         of_center = coef @ self._whole.center
         logits = self._whole.design.logits(coef, -of_center)
         theta = scipy.linalg.solve_triangular(self._corner, logits[:, self._order].T, lower=True).T

@@ -14,8 +14,10 @@ import numpy as np
 
 from fastlogreg._class_blocks import ClassBlocks
 from fastlogreg._contrasts import contrasts, of_contrasts, of_pairs
+from fastlogreg._coordinates import half_square
 from fastlogreg._design import DenseDesign
-from fastlogreg._objective import Objective, Point, half_square
+from fastlogreg._evaluation import Point
+from fastlogreg._objective import Objective
 from fastlogreg._softmax_passes import SoftmaxPasses
 
 
@@ -34,13 +36,11 @@ class SoftmaxObjective(Objective):
 
     # diag(p) - p p' <= 1/2 (Boehning 1992)
     MAX_CURVATURE = 0.5
-    # Each trial on a line takes a pass.
-    SLOPE_LEFT = 0.5
+    LINES_ARE_FREE = False
 
     def __init__(self, design, target, n_classes, **options):
         self.n_classes = n_classes
         super().__init__(design, target, **options)
-        self._passes = SoftmaxPasses(design, n_classes, target, self.sample_weight)
         self._class_blocks = None
 
     def _set_target(self, target):
@@ -51,20 +51,23 @@ class SoftmaxObjective(Objective):
             sums = target.sum(axis=0) if self.sample_weight is None else self.sample_weight @ target
         self.mean_target = sums / self.total_weight
 
+    def _prepare_evaluation(self):
+        self._passes = SoftmaxPasses(self.design, self.n_classes, self.target, self.sample_weight)
+
     def _start_curvature(self):
-        p = self._start_prob() if self.fit_intercept else np.full(self.n_classes, 1.0 / self.n_classes)
+        p = self._start_prob if self.fit_intercept else np.full(self.n_classes, 1.0 / self.n_classes)
         return float(np.mean(p * (1 - p)))
 
     def start(self):
         """Zero coefficients, and the intercepts that make the mean prediction the mean target."""
-        intercept = np.log(self._start_prob()) if self.fit_intercept else np.zeros(self.n_classes)
+        intercept = np.log(self._start_prob) if self.fit_intercept else np.zeros(self.n_classes)
         return self.from_coef(np.zeros((self.n_classes, self.design.n_features)), intercept)
 
     def value_without_coefficients(self):
         """The value at `start`, which takes no pass."""
         if not self.fit_intercept:
             return float(np.log(self.n_classes))
-        p = self._start_prob()
+        p = self._start_prob
         return float(np.log(p.sum()) - self.mean_target @ np.log(p))
 
     def from_coef(self, coef, intercept):
@@ -79,7 +82,7 @@ class SoftmaxObjective(Objective):
     def _gradient(self, coef_gradient, intercept_gradient, parameters):
         return super()._gradient(contrasts(coef_gradient), contrasts(intercept_gradient), parameters)
 
-    def evaluate(self, parameters, recycle=None):  # noqa: ARG002
+    def evaluate(self, parameters, recycle=None):
         """The `Point` at the parameters, which keeps no logits. One pass."""
         loss, *gradient = self._passes.loss_gradient(*self.to_coef(parameters))
         value = loss / self.total_weight + half_square(self.ridge, parameters)
@@ -112,7 +115,7 @@ class SoftmaxObjective(Objective):
             fit_intercept=self.fit_intercept,
         )
 
-    def fullest_columns(self, count):  # noqa: ARG002
+    def fullest_columns(self, count):
         """None: `preconditioner` takes their part."""
 
     def preconditioner(self, point):

@@ -4,6 +4,8 @@ import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
 
+from fastlogreg._labels import two_whole_numbers
+
 
 def encode_labels(y):
     """The K classes, sorted, and the target (n,): of two classes 1.0 where y is the second, of more their numbers.
@@ -13,7 +15,7 @@ def encode_labels(y):
     ValueError
         With scikit-learn's words, unless y holds labels of two classes at least.
     """
-    found = _two_whole_numbers(y)
+    found = two_whole_numbers(y)
     if found is not None:
         return found
     check_classification_targets(y)
@@ -26,36 +28,11 @@ def encode_labels(y):
     return classes, numbers.astype(np.intp if len(classes) > 2 else np.float64, copy=False)
 
 
-def _two_whole_numbers(y):
-    """`encode_labels` for exactly two whole numbers, without sorting y; None for other labels."""
-    if y.dtype.kind not in "biuf":
-        return None
-    other = y[_first_other(y)]
-    classes = np.sort(np.array([y[0], other]))
-    if not np.all(classes == np.floor(classes)):
-        return None
-    is_second = y == classes[1]
-    if np.count_nonzero(is_second) + np.count_nonzero(y == classes[0]) != len(y):
-        return None  # also where y holds one value, which is counted twice
-    return classes, is_second.astype(np.float64)
-
-
-def _first_other(y):
-    """The first index at which y is not y[0], or 0 where there is none."""
-    length = 64
-    while length < len(y):  # mostly it is near
-        index = np.argmax(y[:length] != y[0])
-        if index:
-            return index
-        length *= 16
-    return np.argmax(y != y[0])
-
-
 def encode_probabilities(y):
     """The classes, the target and the samples' own weights (n,) or None, of soft targets y.
 
-    Probabilities (n,) of the second of two classes are the target. Rows (n, K) of probabilities or counts are divided by
-    their sums, which become weights; for K = 2 the target is the second column.
+    Probabilities (n,) of the second of two classes are the target. Rows (n, K) of probabilities or counts are divided
+    by their sums, which become weights; for K = 2 the target is the second column.
 
     Raises
     ------
@@ -70,7 +47,7 @@ def encode_probabilities(y):
     n_classes = y.shape[1]
     if n_classes < 2 or not (y.min() >= 0 and np.isfinite(y.max())):
         raise ValueError(
-            "With soft_targets=True, the rows of y must be probabilities or counts of at least two classes, not negative"
+            "With soft_targets=True, rows of y must be probabilities or counts, not negative, of at least two classes"
         )
     sums = y.sum(axis=1)
     target = np.divide(y, sums[:, None], out=np.full(y.shape, 1.0 / n_classes), where=sums[:, None] > 0)

@@ -1,6 +1,5 @@
 """How many threads a pass may use, and quiet BLAS inside passes."""
 
-import contextlib
 import functools
 import os
 import threading
@@ -72,31 +71,36 @@ class _SingleThreadedBlas:
     def __init__(self):
         self._lock = threading.Lock()
         self._entered = 0
-        self._controller = None
-        self._limit = None
+        self._libraries = None
+        self._before = []
 
-    @contextlib.contextmanager
     def __call__(self):
+        return self
+
+    def __enter__(self):
         with self._lock:
             self._entered += 1
             if self._entered == 1:
-                self._controller = self._controller or ThreadpoolController().select(user_api="blas")
-                self._take_control()
-                self._limit = self._controller.limit(limits=1)
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._entered -= 1
-                if self._entered == 0:
-                    self._take_control()
-                    self._limit.restore_original_limits()
-                    self._take_control()  # and leave it to whoever comes next
+                self._libraries = self._libraries or ThreadpoolController().select(user_api="blas").lib_controllers
+                self._before = [library.get_num_threads() for library in self._libraries]
+                self._set([1] * len(self._before))
 
-    def _take_control(self):
-        for library in self._controller.lib_controllers:
-            if hasattr(library, "clear_controlling_thread"):
-                library.clear_controlling_thread(force=True)
+    def __exit__(self, *_):
+        with self._lock:
+            self._entered -= 1
+            if self._entered == 0:
+                self._set(self._before)
+
+    def _set(self, counts):
+        self._clear_control()
+        for library, count in zip(self._libraries, counts, strict=True):
+            library.set_num_threads(count)
+        self._clear_control()  # and leave it to whoever comes next
+
+    def _clear_control(self):
+        for kind in {type(library) for library in self._libraries}:
+            if hasattr(kind, "clear_controlling_thread"):
+                kind.clear_controlling_thread(force=True)
 
 
 single_threaded_blas = _SingleThreadedBlas()

@@ -163,3 +163,43 @@ class TestHalfSquare:
     def test_small_numbers(self):
         assert half_square(np.array([1.0, 0.0, 3.0]), np.array([-2.0, 7.0, 1.0])) == 3.5
         assert half_square(np.zeros(0), np.zeros(0)) == 0.0
+
+
+class TestStandardized:
+    curvature, l2 = 0.2, 0.03
+
+    def of(self, mean, variance, fit_intercept=True):
+        mean, variance = np.asarray(mean, dtype=float), np.asarray(variance, dtype=float)
+        return Coordinates.standardized(mean, variance, self.curvature, self.l2, fit_intercept)
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_formula(self, fit_intercept):
+        mean, variance = np.array([3.0, -2.0, 0.0]), np.array([0.5, 4.0, 1e-9])
+        coordinates = self.of(mean, variance, fit_intercept)
+        square = variance if fit_intercept else variance + mean**2
+        assert_array_equal(coordinates.center, mean if fit_intercept else np.zeros(3))
+        assert_allclose(coordinates.inverse_scale, (self.curvature * square + self.l2) ** -0.5, rtol=4 * EPS)
+        assert_allclose(coordinates.inverse_intercept_scale, self.curvature**-0.5, rtol=4 * EPS)
+        assert coordinates.finite
+
+    def test_columns_that_do_not_vary(self):
+        assert_array_equal(self.of([5.0, 0.0], [0.0, 0.0]).inverse_scale, [0.0, 0.0])
+        without = self.of([5.0, 0.0], [0.0, 0.0], fit_intercept=False).inverse_scale
+        assert without[0] > 0
+        assert without[1] == 0
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    @pytest.mark.parametrize("place", [0, 1])
+    def test_not_finite(self, bad, place):
+        moments = [[1.0, 2.0], [1.0, 2.0]]
+        moments[place][1] = bad
+        assert not self.of(*moments).finite
+
+
+def test_gram_with_a_ridge(kind):
+    case = Case(kind[0], 1, kind[1])
+    centered = np.random.default_rng(0).normal(size=(case.d + 1, case.d + 1))
+    centered += centered.T
+    ridge = case.ridge.ravel()
+    gram = case.coordinates.gram(centered, case.factor)
+    assert_array_equal(case.coordinates.gram(centered, case.factor, ridge), gram + np.diag(ridge))

@@ -395,3 +395,12 @@ class TestSeparable:
         if objective.proves_separable(point):
             margins = np.where(labels == 1, point.logits[0], -point.logits[0])
             assert np.all(margins[weight > 0] > 0)
+
+
+def test_arrays_that_do_not_fit():
+    design = as_design(np.random.default_rng(0).normal(size=(30, 4)))
+    with pytest.raises(ValueError, match="target"):
+        Objective(design, np.zeros(29))
+    objective = Objective(design, np.zeros(30))
+    with pytest.raises(ValueError, match="4 parameters, expected 5"):
+        objective.evaluate(np.zeros(4))

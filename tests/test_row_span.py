@@ -14,8 +14,8 @@ from fastlogreg import LogisticRegression
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 from fastlogreg._row_span import RowSpan
-from fastlogreg.solvers import _common
-from fastlogreg.solvers._common import has_cheap_row_span
+from fastlogreg.solvers import _common, newton
+from fastlogreg.solvers._common import gap_from_gradient, has_cheap_row_span
 
 N, D = 40, 400
 LAYOUTS = {
@@ -26,8 +26,10 @@ LAYOUTS = {
     "strided": lambda X: np.repeat(X, 2, axis=0)[::2],
     "CSR": sp.csr_array,
 }
-# The sum of three readings for moments, Gram matrix and projection, one for the lift, and two a Newton step.
-FEW_PASSES = 12
+# Readings for moments, Gram matrix, lift and the lifted point, whose gradient proves it.
+COLD_PASSES = 4
+# One for the projection of a warm start, and two Newton steps of three readings where the gradient does not.
+FEW_PASSES = COLD_PASSES + 1 + 2 * 3
 
 
 @functools.cache
@@ -82,6 +84,17 @@ class TestOptimum:
         assert ours.gap_proven_
         assert ours.gap_ <= 1e-9
         assert ours.n_passes_ <= FEW_PASSES
+
+    @pytest.mark.parametrize("C", [1e-2, 1.0, 1e2, 1e4])
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_passes_of_a_cold_start(self, fit_intercept, C):
+        X, y = make_data()
+        model = LogisticRegression(C=C, fit_intercept=fit_intercept).fit(X, y)
+        assert model.n_passes_ == COLD_PASSES
+        assert model.n_iter_ == 0
+        assert len(model.loss_curve_) == 1
+        assert model.gap_proven_
+        assert model.gap_ <= 1e-9
 
     @pytest.mark.parametrize("C", [1e-2, 1.0, 1e4])
     @pytest.mark.parametrize("weighted", [False, True])
@@ -192,6 +205,46 @@ class TestOptimum:
         assert one.gap_ == two.gap_
 
 
+class TestGapFromGradient:
+    @pytest.mark.parametrize("l2", [1e-3, 1.0])
+    @pytest.mark.parametrize("weighted", [False, True])
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    @pytest.mark.parametrize("n", [N, 10 * D])
+    def test_bounds_the_gap_near_and_far(self, n, fit_intercept, weighted, l2):
+        """Of coefficients alone, of the intercept alone and of both off the minimum."""
+        X, y = make_data(12, n)
+        rng = np.random.default_rng(12)
+        target = np.where(rng.random(n) < 0.5, y, rng.uniform(size=n))
+        weight = rng.exponential(size=n) if weighted else None
+        objective = objective_of(X, target, sample_weight=weight, l2=l2, fit_intercept=fit_intercept)
+        solution = newton(objective, objective.start(), tol=1e-8, max_iter=100, on_iteration=lambda *_: None)
+        minimum = solution.point.value
+        bounds = []
+        for size in 10.0 ** np.arange(-4, 1):
+            for off in (slice(D), slice(D, None), slice(None)):
+                shift = np.zeros(objective.n_parameters)
+                shift[off] = size * rng.normal(size=shift[off].size)
+                point = objective.evaluate(solution.point.parameters + shift)
+                bounds.append(gap_from_gradient(objective, point))
+                assert point.value - minimum <= bounds[-1] * (1 + 1e-6) + 1e-15
+        assert np.isfinite(bounds[: 3 * 3]).all()
+        assert gap_from_gradient(objective, solution.point) <= 1e-12
+
+    def test_is_that_of_strong_convexity_where_the_intercept_is_optimal(self):
+        X, y = make_data(13)
+        objective = objective_of(X, y, fit_intercept=False)
+        point = objective.evaluate(np.random.default_rng(13).normal(size=D))
+        expected = np.sum(point.gradient**2 / (2 * objective.ridge))
+        assert_allclose(gap_from_gradient(objective, point), expected, rtol=1e-12)
+
+    def test_nothing_is_known_without_a_penalty_or_far_from_the_best_intercept(self):
+        X, y = make_data(14)
+        unpenalised = objective_of(X, y, l2=0.0)
+        assert gap_from_gradient(unpenalised, unpenalised.evaluate(unpenalised.start())) == np.inf
+        objective = objective_of(X, y)
+        assert gap_from_gradient(objective, objective.evaluate(np.append(np.zeros(D), 5.0))) == np.inf
+
+
 class TestRowSpan:
     @pytest.mark.parametrize("l2", [0.0, 1e-2])
     @pytest.mark.parametrize("weighted", [False, True])
@@ -237,6 +290,14 @@ class TestRowSpan:
         assert span.objective.design.n_features == 25 - fit_intercept
         parameters = np.random.default_rng(10).normal(size=span.objective.n_parameters)
         assert_allclose(span.project(span.lift(parameters)), parameters, rtol=0, atol=1e-9)
+
+    def test_zeros_are_projected_without_a_pass(self):
+        X, y = make_data(11)
+        whole = objective_of(X, y)
+        span = RowSpan(whole)
+        passes = whole.n_passes
+        assert_allclose(span.project(whole.start()), span.objective.start(), rtol=1e-15)
+        assert whole.n_passes == passes
 
     def test_where_it_is_used(self, monkeypatch):
         monkeypatch.setattr(_common, "MAX_MATRIX_PARAMETERS", 50)

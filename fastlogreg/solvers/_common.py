@@ -4,13 +4,15 @@ A solver is a function ``solve(objective, start, *, tol, max_iter, on_iteration)
 only: `evaluate` (one pass), `on_line` (none), `hessian`.
 """
 
+import math
 from dataclasses import dataclass
 from enum import Enum
 
 import numpy as np
 
-from fastlogreg._objective import Point
+from fastlogreg._evaluation import Point
 from fastlogreg.solvers._factored_hessian import FactoredHessian, dual_sums
+from fastlogreg.solvers._newton_step import VALUE_NOISE, Direction, gradient_rounding, slopes, step_along
 
 # Above so many parameters (or samples, where they are fewer) a Hessian costs more to form and factor than the products
 # it would save, and up to so few parameters theirs is cheaper also where the samples are fewer.
@@ -23,8 +25,6 @@ ACCURACY_DECAY = 0.75
 # A direction that takes so many products makes the next ones worth the Hessian of so many columns.
 MANY_PRODUCTS = 40
 BLOCK_COLUMNS = 300
-# A value is known to a few units in its last place.
-VALUE_NOISE = 8 * np.finfo(float).eps
 
 
 class Stop(Enum):
@@ -45,7 +45,7 @@ class Solution:
     ----------
     point : Point
     gap : float
-        Bound on ``value - minimum`` in nats, infinity where nothing is known: see `newton_step`.
+        Bound on ``value - minimum`` in nats, infinity where nothing is known: see `step_along`.
     n_iter : int
     stop : Stop
     proven : bool
@@ -67,26 +67,25 @@ def gap_target(point, tol):
     return max(0.1 * tol * tol, VALUE_NOISE) * point.value
 
 
-def minimize_on_line(objective, start, end):
+def minimize_on_line(objective, start, end, *, slope_left=0.9):
     """The best point on the ray from `start` through `end`, both evaluated, without or with one pass over X.
 
-    `end` itself if it is good: no higher than the start, and with a slope well below the start's. Otherwise the
-    minimum along the ray is found from the stored logits by safeguarded Newton steps (the objective is convex) and
-    evaluated. None when no point of the ray is lower than the start by more than rounding.
+    `end` itself if it is good: no higher than the start, with a slope well below the start's, and where it still
+    descends, with at most the share `slope_left` of it. Otherwise the minimum along the ray is found from the stored
+    logits by safeguarded Newton steps (the objective is convex) and evaluated. None when no point of the ray is lower
+    than the start by more than rounding.
     """
-    direction = end.parameters - start.parameters
-    slope = float(start.gradient @ direction)
+    slope, end_slope = slopes(start, end)
     noise = VALUE_NOISE * abs(start.value)
-    if np.isfinite(end.value):
-        end_slope = float(end.gradient @ direction)
+    if math.isfinite(end.value):
         if slope >= 0:
             return None
-        if end.value <= start.value + noise and abs(end_slope) <= 0.9 * abs(slope):
+        if end.value <= start.value + noise and slope_left * slope <= end_slope <= -0.9 * slope:
             return end
     t = _line_minimizer(objective, start, end, slope)
     if t == 0.0:
         return None
-    point = objective.evaluate(start.parameters + t * direction, recycle=end)
+    point = objective.evaluate(start.parameters + t * (end.parameters - start.parameters), recycle=end)
     return point if point.value <= start.value + noise else None
 
 
@@ -96,11 +95,12 @@ def _line_minimizer(objective, start, end, slope):
     Newton's steps, kept between the ends of a bracket; without one to go by, t grows by four or shrinks by ten. A
     direction from a flat Hessian can be too long by many orders, so the first t moves no logit by more than a thousand.
     """
+    accuracy = 0.1 if objective.LINES_ARE_FREE else 0.5
     low, high = 0.0, np.inf
     t = min(1.0, 1000.0 / max(objective.largest_logit_change(start, end), 1.0))
     for _ in range(60):
         value, at_slope, curvature = objective.on_line(start, end, t)
-        if abs(at_slope) <= objective.SLOPE_LEFT * abs(slope) and value <= start.value + VALUE_NOISE * abs(start.value):
+        if abs(at_slope) <= accuracy * abs(slope) and value <= start.value + VALUE_NOISE * abs(start.value):
             return t
         if at_slope < 0:
             low = t
@@ -116,89 +116,50 @@ def _line_minimizer(objective, start, end, slope):
     return low
 
 
-@dataclass(slots=True)
-class Direction:
-    """A solution v of the Newton equations at a point, from the Hessian there or at an earlier point.
-
-    Attributes
-    ----------
-    vector : ndarray of shape (n_parameters,)
-    residual : ndarray of shape (n_parameters,)
-        ``gradient + H v``: zero up to rounding where H is factored.
-    moved : float
-        The largest change of a logit since the point of H.
+def newton_step(objective, point, target):
+    """The `NewtonStep` from `point`, by conjugate gradients where the matrix is not cheap; `target` is the bound wanted
+    of it.
     """
-
-    vector: np.ndarray
-    residual: np.ndarray
-    moved: float
-
-    @classmethod
-    def of(cls, objective, point, hessian):
-        """With a `FactoredHessian`."""
-        vector, residual = hessian.solve(point.gradient)
-        moved = 0.0 if hessian.point is point else objective.largest_logit_change(hessian.point, point)
-        return cls(vector, residual, moved)
+    if has_cheap_matrix(objective):
+        direction = Direction.of(objective, point, FactoredHessian.of(objective, point))
+    else:
+        direction = ConjugateGradients(objective).direction(point, target)
+    return step_along(objective, point, direction)
 
 
-@dataclass(slots=True)
-class NewtonStep:
-    """A Newton step, and the bound on the gap of the point it starts from; `proven` if it is not an estimate."""
+def gap_from_gradient(objective, point):
+    """The bound on ``point.value - minimum`` that the gradient alone gives, which is good next to a penalised optimum;
+    no pass over X. The coordinates must be those of all rows.
 
-    end: Point
-    gap: float
-    proven: bool
-
-
-def newton_step(objective, point, target, direction=None):
-    """The Newton step from `point`, and a bound on ``point.value - minimum`` in nats; `target` is the bound wanted.
-
-    Without a `direction` the Newton equations are solved here: with the matrix where it is cheap, elsewhere by
-    conjugate gradients.
-
-    The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
-    a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
-    the step and m the largest since H's point, with ``c = S e^m`` at most 1 (v is shortened to that),
-
-        gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
-
-    Derivation: the dual variable of sample i is a probability q_i; take ``q_i = sigma(u_i) + h_i x_i . v``, h_i being
-    the curvature in H. Fenchel and Young's gap of the loss is then the Kullback-Leibler divergence of q_i from
-    sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
-    ``t = h_i / sigma'_i . x_i . v``, and h_i / sigma'_i <= e^m because log sigma' has a slope within [-1, 1]. The
-    penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
-    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement, or
-    infinite where the residual is not small.
+    It is `step_along`'s for the direction that moves the intercept b alone, by ``-gradient_b / H_bb``. That leaves
+    ``rho_j = gradient_j - gradient_b H_jb / H_bb`` in the coefficients, and as the loss's Hessian is positive and
+    standardised columns have mean squares of at most ``1 / h`` (`fastlogreg._objective`), ``H_jb^2 <= H_bb / (4 h)``.
     """
-    if direction is None:
-        if has_cheap_matrix(objective):
-            direction = Direction.of(objective, point, FactoredHessian.of(objective, point))
-        else:
-            direction = ConjugateGradients(objective).direction(point, target)
-    end = objective.evaluate(point.parameters + direction.vector)
-    growth = np.exp(min(direction.moved, 700.0))
-    change = growth * objective.largest_logit_change(point, end)
-    vector, residual = direction.vector, direction.residual
-    if change > 1.0:  # a shorter direction has feasible dual variables
-        vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
-        change = 1.0
-    explained, strictly, loss_curvature, penalty_gap = dual_sums(
-        vector, residual, point.gradient, objective.ridge, _gradient_rounding(point)
-    )
-    if not explained:
-        return NewtonStep(end, np.inf, True)
-    gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap
-    return NewtonStep(end, float(gap), strictly)
+    if not (objective.l2 > 0 and objective.n_outputs == 1):
+        return np.inf
+    largest, loss_gap, d = np.abs(point.gradient), 0.0, objective.design.n_features
+    if objective.fit_intercept:
+        curvature = objective.hessian(point).mean_curvature()
+        step = largest[d] / curvature
+        change = step * objective.inverse_intercept_scale
+        if not change <= 1.0:
+            return np.inf
+        loss_gap = 0.5 * (1.0 + change) * curvature * step**2
+        largest[:d] += 0.5 * np.sqrt(curvature) * change
+    varies = objective.inverse_scale > 0
+    return loss_gap + 0.5 * float(np.sum(largest[:d][varies] ** 2 / objective.ridge[:d][varies]))
 
 
-def proven_end(objective, point, tol, n_iter, on_iteration):
-    """The end of a Newton step from `point` as the solution, if the step proves the gap `tol` asks for, or None."""
-    step = newton_step(objective, point, gap_target(point, tol))
-    if step.gap > gap_target(point, tol):
-        return None
-    end = step.end if step.end.value <= point.value else point
-    on_iteration(n_iter, end)
-    return Solution(end, step.gap, n_iter, Stop.CONVERGED, step.proven)
+def newton_end(objective, point, tol, n_iter):
+    """The Newton step from `point`: the `Solution` if it proves the gap that `tol` asks for, or else the better `Point`
+    it leads to, None where there is none.
+    """
+    target = gap_target(point, tol)
+    step = newton_step(objective, point, target)
+    better = minimize_on_line(objective, point, step.end)
+    if step.gap <= target:
+        return Solution(better or point, step.gap, n_iter, Stop.CONVERGED, step.proven)
+    return better
 
 
 def early_end(objective, point, tol, n_iter, stop):
@@ -218,14 +179,6 @@ def has_cheap_row_span(objective):
     """Whether the problem is better solved in the span of its rows: see `fastlogreg._row_span`."""
     n_samples, n_columns = objective.design.n_samples, objective.n_parameters // objective.n_outputs
     return max(FEW_PARAMETERS, n_samples) < n_columns and n_samples <= MAX_MATRIX_PARAMETERS
-
-
-def _gradient_rounding(point):
-    """What a parameter's gradient is known to: the mean of |residual| times |x| in units of the last place.
-
-    A sample's residual is at most its loss, and standardised columns are of size one.
-    """
-    return 16 * np.finfo(float).eps * point.value
 
 
 class ConjugateGradients:
@@ -249,7 +202,7 @@ class ConjugateGradients:
 
         Far from the optimum it is enough that the quadratic model is nearly minimal: an iteration gains less than a
         small part of the mean gain so far (Nash and Sofer 1990). Where the model says that less than `target` is left
-        to gain, the iterations go on until the bound of `newton_step` proves it, or, without a penalty, until the model
+        to gain, the iterations go on until the bound of `step_along` proves it, or, without a penalty, until the model
         is minimal to a thousandth.
         """
         objective, ridge = self._objective, self._objective.ridge
@@ -277,7 +230,7 @@ class ConjugateGradients:
                     break
             elif objective.l2 > 0:
                 *_, loss_curvature, penalty_gap = dual_sums(
-                    direction, residual, gradient, ridge, _gradient_rounding(point)
+                    direction, residual, gradient, ridge, gradient_rounding(point)
                 )
                 if 0.5 * loss_curvature + penalty_gap <= max(0.9 * target, 1.1 * gained):
                     break
@@ -290,7 +243,7 @@ class ConjugateGradients:
             _clear_intercept_residual(hessian, direction, residual)
         self._accuracy *= ACCURACY_DECAY
         self._many_products = iteration > MANY_PRODUCTS
-        return Direction(direction, residual, 0.0)
+        return Direction(point, direction, residual)
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""

@@ -4,8 +4,8 @@ import numpy as np
 import scipy.linalg
 
 from libc.math cimport INFINITY, fabs
-from scipy.linalg.cython_blas cimport dsymv
-from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
+from scipy.linalg.cython_blas cimport dsymv, dtrsv
+from scipy.linalg.cython_lapack cimport dpotrf
 
 # The least share of a column that those before it must leave over for Cholesky, and of the largest eigenvalue that
 # counts for one.
@@ -32,6 +32,7 @@ cdef class FactoredHessian:
     cdef object _flat
     cdef double[:, ::1] _matrix
     cdef double[:, ::1] _factor
+    cdef double[::1] _scratch
     cdef object _eigen
 
     @classmethod
@@ -39,15 +40,19 @@ cdef class FactoredHessian:
         """The Hessian of an objective at a point. One pass."""
         return cls(objective.hessian(point).matrix(), point)
 
-    def __init__(self, matrix, point=None):
+    def __init__(self, const double[:, ::1] matrix, point=None):
+        cdef Py_ssize_t p = matrix.shape[0], j
         self.point = point
-        self._flat = np.flatnonzero(np.diagonal(matrix) == 0)
-        solved = matrix.copy()
-        solved[self._flat, self._flat] = 1.0
-        self._matrix, self._factor = solved, solved.copy()
+        self._matrix, self._factor, self._scratch = np.empty((p, p)), np.empty((p, p)), np.empty(p)
+        self._matrix[:] = matrix
+        self._flat = [j for j in range(p) if matrix[j, j] == 0]
+        for j in self._flat:
+            self._matrix[j, j] = 1.0
+        self._factor[:] = self._matrix
         if not self._factorize():
-            curved = np.flatnonzero(np.diagonal(matrix) != 0)
-            eigenvalues, vectors = scipy.linalg.eigh(matrix[np.ix_(curved, curved)], check_finite=False)
+            whole = np.asarray(matrix)
+            curved = np.flatnonzero(np.diagonal(whole) != 0)
+            eigenvalues, vectors = scipy.linalg.eigh(whole[np.ix_(curved, curved)], check_finite=False)
             kept = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
             self._eigen = curved, eigenvalues[kept], vectors[:, kept]
 
@@ -68,31 +73,31 @@ cdef class FactoredHessian:
 
     def solve(self, const double[::1] gradient):
         """The direction ``-H^-1 gradient`` and the residual ``gradient + H direction``, each (p,)."""
-        cdef Py_ssize_t j
-        direction = np.zeros(gradient.shape[0])
-        residual = np.array(gradient)
-        cdef double[::1] v = direction, rho = residual, step
+        cdef Py_ssize_t p = gradient.shape[0], j
+        cdef double[::1] direction = np.zeros(p), residual = np.empty(p), step = self._scratch
+        residual[:] = gradient
         for _ in range(2):  # once refined
-            step = self._solve(residual)
-            for j in range(v.shape[0]):
-                v[j] -= step[j]
-                rho[j] = gradient[j]
-            self._add_product(v, rho)
-        if len(self._flat):
-            residual[self._flat] = np.asarray(gradient)[self._flat]
-        return direction, residual
+            step[:] = residual
+            self._solve(step)
+            for j in range(p):
+                direction[j] -= step[j]
+                residual[j] = gradient[j]
+            self._add_product(direction, residual)
+        for j in self._flat:
+            residual[j] = gradient[j]
+        return direction.base, residual.base
 
-    cdef _solve(self, right_side):
-        solution = right_side.copy()
+    cdef void _solve(self, double[::1] x) except *:
+        """``H^-1 x``, in place."""
         if self._eigen is not None:
             curved, eigenvalues, vectors = self._eigen
-            solution[curved] = vectors @ ((vectors.T @ right_side[curved]) / eigenvalues)
-            return solution
-        cdef double[::1] x = solution
-        cdef int p = <int>x.shape[0], one = 1, info = 0
+            solution = np.asarray(x)
+            solution[curved] = vectors @ ((vectors.T @ solution[curved]) / eigenvalues)
+            return
+        cdef int p = <int>x.shape[0], one = 1
         if p:
-            dpotrs(b"U", &p, &one, &self._factor[0, 0], &p, &x[0], &p, &info)
-        return solution
+            dtrsv(b"U", b"T", b"N", &p, &self._factor[0, 0], &p, &x[0], &one)
+            dtrsv(b"U", b"N", b"N", &p, &self._factor[0, 0], &p, &x[0], &one)
 
     cdef void _add_product(self, double[::1] v, double[::1] sums):
         """``sums += H v``."""
@@ -104,7 +109,7 @@ cdef class FactoredHessian:
 
 def dual_sums(const double[::1] direction, const double[::1] residual, const double[::1] gradient,
               const double[::1] ridge, double rounding):
-    """What the bound of `newton_step` is made of, all from vectors (p,).
+    """What the bound of `step_along` is made of, all from vectors (p,).
 
     Returns
     -------

@@ -1,8 +1,8 @@
 """L-BFGS on top of the Hessian's diagonal blocks of the classes, as a sample of the rows has them: each iteration one
 pass, where conjugate gradients take one and a half for each product.
 
-The steps lead to where Newton's method ends and proves it, see `fastlogreg.solvers.newton`: near the minimum, or as soon
-as its Hessians are the shorter way.
+The steps lead to where Newton's method ends and proves it, see `fastlogreg.solvers.newton`: near the minimum, or as
+soon as its Hessians are the shorter way.
 """
 
 import numpy as np

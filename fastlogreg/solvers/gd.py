@@ -9,7 +9,7 @@ Sources: the update is the textbook one; Armijo 1966; Nesterov 1983; restart by 
 
 import numpy as np
 
-from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, proven_end
+from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, newton_end
 
 
 def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):
@@ -30,16 +30,20 @@ def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step
     point = objective.evaluate(start)
     on_iteration(0, point)
     advance = _METHODS[method](objective, point, step)
-    ambition = 1.0
     for n_iter in range(1, max_iter + 1):
         # In standardised coordinates the Hessian is near the identity, so this estimates half the squared decrement.
-        if 0.5 * float(point.gradient @ point.gradient) <= ambition * gap_target(point, tol):
-            solution = proven_end(objective, point, tol, n_iter, on_iteration)
-            if solution:
-                return solution
-            ambition *= 0.1
-        with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported below
-            point = advance(point)
+        if 0.5 * float(point.gradient @ point.gradient) <= gap_target(point, tol):
+            better = newton_end(objective, point, tol, n_iter)
+            if isinstance(better, Solution):
+                on_iteration(n_iter, better.point)
+                return better
+            if better is None:
+                return early_end(objective, point, tol, n_iter, Stop.STALLED)
+            point = better
+            advance = _METHODS[method](objective, point, step)
+        else:
+            with np.errstate(over="ignore", invalid="ignore"):  # divergence is reported below
+                point = advance(point)
         on_iteration(n_iter, point)
         if not np.isfinite(point.value):
             raise FloatingPointError(f"gradient descent with step {step:g} diverged: try a shorter one")

@@ -3,10 +3,10 @@
 The objective's standardised coordinates are the diagonal preconditioner. Where a unit step is not good, the step length
 is found from stored logits and costs one more pass, whatever the number of trials.
 
-Source: Nocedal and Wright, Numerical Optimization, algorithm 7.5. The end is proven by a Newton step.
+Source: Nocedal and Wright, Numerical Optimization, algorithm 7.5.
 """
 
-from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, minimize_on_line, proven_end
+from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, minimize_on_line, newton_end
 from fastlogreg.solvers._quasi_newton import InverseHessian
 
 
@@ -15,18 +15,18 @@ def lbfgs(objective, start, *, tol, max_iter, on_iteration):
     point, spare = objective.evaluate(start), None
     on_iteration(0, point)
     model = InverseHessian()
-    ambition = 1.0
     for n_iter in range(1, max_iter + 1):
         direction = -model.dot(point.gradient)
         decrement = -float(direction @ point.gradient)
-        if 0.5 * decrement <= ambition * gap_target(point, tol):
-            # The model's word for it is an estimate, often a low one: ask the Hessian.
-            solution = proven_end(objective, point, tol, n_iter, on_iteration)
-            if solution:
-                return solution
-            ambition *= 0.1
-        end = objective.evaluate(point.parameters + direction, recycle=spare)
-        better = minimize_on_line(objective, point, end)
+        if 0.5 * decrement <= gap_target(point, tol):
+            # The model's word for it is an estimate, often a low one: a Newton step proves it, or makes it good.
+            better = newton_end(objective, point, tol, n_iter)
+            if isinstance(better, Solution):
+                on_iteration(n_iter, better.point)
+                return better
+        else:
+            end = objective.evaluate(point.parameters + direction, recycle=spare)
+            better = minimize_on_line(objective, point, end)
         if better is None:
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
         model.update(point, better)

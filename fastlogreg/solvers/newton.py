@@ -9,33 +9,32 @@ Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`), few samp
 rows (`fastlogreg._row_span`).
 
 Sources: Boyd and Vandenberghe, Convex Optimization, 9.5; Kelley, Iterative Methods, 5.4 for the chord method; the bound
-is derived at `newton_step`.
+is derived at `step_along`.
 """
 
 import functools
-
-import numpy as np
+import math
 
 from fastlogreg._row_span import RowSpan
 from fastlogreg.solvers._common import (
     ConjugateGradients,
-    Direction,
     Solution,
     Stop,
     early_end,
+    gap_from_gradient,
     gap_target,
     has_cheap_matrix,
     has_cheap_row_span,
     minimize_on_line,
-    newton_step,
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
+from fastlogreg.solvers._newton_step import Direction, step_along
 from fastlogreg.solvers.class_blocks import class_block_steps
 from fastlogreg.solvers.pilot import pilot_steps
 
-# The minimiser over the span of the rows is the whole's, up to rounding. A pilot that takes long is nearly separable,
-# and its minimiser of no use.
-ROW_SPAN_TOL = 1e-7
+# The minimiser over the span of the rows is the whole's, up to rounding, and the end of the step that proves the gap
+# before it far nearer than that. A pilot that takes long is nearly separable, and its minimiser of no use.
+ROW_SPAN_ACCURACY = 1e-3
 MAX_PILOT_ITER = 30
 
 # What a Hessian's matrix costs for each parameter, in passes, measured on dense data: 1.5 passes with 50 parameters,
@@ -50,6 +49,10 @@ NEWTON_STEPS = 4
 LAST_STEPS = 5
 # With so few, they are the shorter way from the start.
 FEW_PARAMETERS_OF_CLASSES = 100
+
+# A step that leaves more of the slope was too short, as on nearly separable classes: a better length costs a pass, and
+# spares a Hessian or the products of a direction.
+SLOPE_LEFT = 0.3
 
 
 def newton(objective, start, *, tol, max_iter, on_iteration):
@@ -66,7 +69,13 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         start = objective.restandardize(start)
     elif max_iter > 0 and has_cheap_row_span(objective):
         span = RowSpan(objective)
-        start = span.lift(_minimizer(span.objective, span.project(start), ROW_SPAN_TOL, max_iter))
+        start = span.lift(_minimizer(span.objective, span.project(start), ROW_SPAN_ACCURACY * tol, max_iter))
+        point = objective.evaluate(start)
+        on_iteration(0, point)
+        gap = gap_from_gradient(objective, point)
+        if gap <= gap_target(point, tol):
+            return Solution(point, gap, 0, Stop.CONVERGED)
+        return _newton_steps(objective, point, 0, **options)
     elif objective.n_outputs > 1 and objective.n_parameters > FEW_PARAMETERS_OF_CLASSES:
         return _from_class_blocks(objective, start, **options)
     point = objective.evaluate(start)
@@ -81,9 +90,9 @@ def _minimizer(objective, start, tol, max_iter):
 
 
 def _from_class_blocks(objective, start, *, tol, max_iter, on_iteration):
-    """By L-BFGS and blocks of the Hessian for as long as that is the shorter way and iterations are left for the end."""
+    """By L-BFGS and blocks of the Hessian while that is the shorter way and iterations are left for the end."""
     options = {"tol": tol, "on_iteration": on_iteration}
-    patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else np.inf
+    patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else math.inf
     at_most = max(max_iter // 2, max_iter - LAST_STEPS)
     point, n_iter, inverse = class_block_steps(objective, start, max_iter=at_most, patience=patience, **options)
     return _newton_steps(objective, point, n_iter, max_iter=max_iter, precondition=inverse, **options)
@@ -92,12 +101,15 @@ def _from_class_blocks(objective, start, *, tol, max_iter, on_iteration):
 def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, precondition=None):
     """From a point that took `n_done` iterations; `precondition` is for conjugate gradients."""
     gap, proven = float("inf"), True
-    equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, precondition)
+    equations = (
+        _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, precondition)
+    )
+    slope_left = SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
-        step = newton_step(objective, point, target, equations.direction(point, target))
+        step = step_along(objective, point, equations.direction(point, target))
         gap, proven = step.gap, step.proven
-        better = minimize_on_line(objective, point, step.end)
+        better = minimize_on_line(objective, point, step.end, slope_left=slope_left)
         if better is None:
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
         point = better  # no higher, so it inherits the bound
@@ -122,7 +134,7 @@ class _ChordHessians:
     def __init__(self, objective):
         self._objective = objective
         self._hessian = None
-        self._decrement = np.inf
+        self._decrement = math.inf
         self._passes_of_a_new_one = _passes_of_a_hessian(objective)
 
     def direction(self, point, target):
@@ -130,8 +142,8 @@ class _ChordHessians:
         if self._hessian is not None:
             before = self._decrement
             direction = self._with_hessian(point)
-            # The bound grows with the exponential of how far the logits have moved since: see `newton_step`.
-            passes = self._passes_left(self._decrement / before, target * np.exp(-direction.moved))
+            # The bound grows with the exponential of how far the logits have moved since: see `step_along`.
+            passes = self._passes_left(self._decrement / before, target * math.exp(-direction.moved))
             if passes <= self._passes_of_a_new_one:
                 return direction
         self._hessian = FactoredHessian.of(self._objective, point)
@@ -139,13 +151,13 @@ class _ChordHessians:
 
     def _with_hessian(self, point):
         direction = Direction.of(self._objective, point, self._hessian)
-        self._decrement = np.sqrt(max(-float(direction.vector @ point.gradient), 0.0))
+        self._decrement = math.sqrt(direction.squared_decrement)
         return direction
 
     def _passes_left(self, contraction, target):
         """Steps with the same Hessian until half the squared decrement is the target, at the last step's pace."""
         if not (contraction < 0.5 and target > 0):
-            return np.inf
+            return math.inf
         if 0.5 * self._decrement**2 <= target:
             return 1.0
-        return np.log(self._decrement / np.sqrt(2.0 * target)) / -np.log(contraction)
+        return math.log(self._decrement / math.sqrt(2.0 * target)) / -math.log(contraction)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastlogreg._objective import Point
+from fastlogreg._evaluation import Point
 from fastlogreg.solvers._common import (
     VALUE_NOISE,
     Solution,

@@ -1,0 +1,29 @@
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Float64: TypeAlias = NDArray[np.float64]
+
+class Point:
+    @property
+    def parameters(self) -> _Float64: ...
+    @property
+    def value(self) -> float: ...
+    @property
+    def gradient(self) -> _Float64: ...
+    @property
+    def logits(self) -> _Float64: ...
+    def __init__(self, parameters: _Float64, value: float, gradient: _Float64, logits: _Float64) -> None: ...
+
+class Evaluation:
+    def __init__(
+        self,
+        design: Any,
+        coordinates: Any,
+        target: _Float64,
+        sample_weight: _Float64 | None,
+        total_weight: float,
+        ridge: _Float64,
+    ) -> None: ...
+    def at(self, parameters: _Float64, logits: _Float64 | None = None) -> Point: ...

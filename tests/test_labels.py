@@ -1,0 +1,73 @@
+"""Labels told apart in one reading, against numpy.unique."""
+
+import numpy as np
+import pytest
+from numpy.testing import assert_array_equal
+
+from fastlogreg._labels import two_whole_numbers
+
+DTYPES = [bool, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, float]
+N = 301
+
+
+def labels(low, high, n_first=1, dtype=np.int64):
+    """(N,) of two values; the first `n_first` are the higher one."""
+    rng = np.random.default_rng(0)
+    y = np.where(rng.random(N) < 0.3, high, low)
+    y[:n_first], y[n_first] = high, low
+    return y.astype(dtype)
+
+
+def assert_split(y):
+    classes, target = two_whole_numbers(y)
+    assert_array_equal(classes, np.unique(y))
+    assert classes.dtype == y.dtype
+    assert target.dtype == np.float64
+    assert_array_equal(target, y == np.unique(y)[1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("n_first", [1, 2, N - 1])
+def test_every_type(dtype, n_first):
+    y = labels(0, 1, n_first, dtype)
+    assert_split(y)
+    assert_split(~y if dtype is bool else 1 - y)
+    y.flags.writeable = False
+    assert_split(y)
+    assert_split(np.repeat(y, 2)[::2])
+    assert_split(y[::-1])
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "dtype"),
+    [(-1, 1, np.int8), (-(2**63), 2**63 - 1, np.int64), (0, 2**64 - 1, np.uint64), (2**53, 2**53 + 1, np.int64)],
+)
+def test_extremes(low, high, dtype):
+    y = np.array([high, low, low, high], dtype=dtype)
+    classes, target = two_whole_numbers(y)
+    assert_array_equal(classes, np.array([low, high], dtype=dtype))
+    assert_array_equal(target, [1, 0, 0, 1])
+
+
+@pytest.mark.parametrize(
+    "y",
+    [
+        np.zeros(9),
+        np.array([3]),
+        np.array([0, 1, 2]),
+        np.array([0, 0, 1, 2, 2]),
+        np.array([0.0, 0.5]),
+        np.array([0.5, 1.0]),
+        np.array([0.0, 1.0, np.nan]),
+        np.array([np.nan, 1.0]),
+        np.array([1.0, np.nan]),
+        np.array(["a", "b"]),
+        np.array(["a", "b"], dtype=object),
+        np.array([0, 1], dtype=np.int64).astype(">i8" if np.little_endian else "<i8"),
+        np.array([0, 1], dtype=np.float16),
+        np.array([0, 1], dtype=np.complex128),
+    ],
+    ids=str,
+)
+def test_other_labels(y):
+    assert two_whole_numbers(y) is None
