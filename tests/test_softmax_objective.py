@@ -16,8 +16,9 @@ from fastlogreg._objective import Objective
 from fastlogreg._row_span import RowSpan
 from fastlogreg._softmax_objective import SoftmaxObjective
 from fastlogreg.solvers import SOLVERS
-from fastlogreg.solvers._common import Direction, Stop, has_cheap_row_span, newton_step
+from fastlogreg.solvers._common import Stop, gap_from_gradient, has_cheap_row_span, newton_step
 from fastlogreg.solvers._factored_hessian import FactoredHessian
+from fastlogreg.solvers._newton_step import Direction, step_along
 
 LAYOUTS = {
     "C": np.ascontiguousarray,
@@ -250,7 +251,7 @@ class TestGap:
             earlier = objective.evaluate(point.parameters + distance * rng.normal(size=best.parameters.size))
             direction = Direction.of(objective, point, FactoredHessian.of(objective, earlier))
             assert direction.moved > 0
-            step = newton_step(objective, point, 0.0, direction)
+            step = step_along(objective, point, direction)
             if step.proven:
                 assert step.gap >= point.value - best.value
             finite += step.proven and step.gap < 2 * (point.value - best.value)
