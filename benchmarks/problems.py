@@ -159,6 +159,20 @@ def random_sparse(n_samples, n_features, density):
     return noisy(sp.csr_matrix(X))
 
 
+def power_law(n_samples, n_features, entries_a_row):
+    """CSR with as many entries in every row, whose columns' frequencies fall with the power 2/3 of their rank.
+
+    A row's k-th entry has its column among ``n_features / entries_a_row^3`` times the numbers from k^3 to (k + 1)^3, so
+    that columns rise along the row.
+    """
+    rng = np.random.default_rng(0)
+    places = (np.arange(entries_a_row) + rng.random((n_samples, entries_a_row))) / entries_a_row
+    columns = np.minimum(n_features * places**3, n_features - 1).astype(np.int32)
+    starts = np.arange(0, columns.size + 1, entries_a_row, dtype=np.int32)
+    shape = (n_samples, n_features)
+    return noisy(sp.csr_matrix((rng.random(columns.size), columns.ravel(), starts), shape=shape))
+
+
 def wide(n_samples, n_features):
     return noisy(np.random.default_rng(1).standard_normal((n_samples, n_features)))
 
@@ -189,6 +203,7 @@ RECIPES = {
     "separable_5000x50": Recipe("full", partial(separable, 5_000, 50), C=1e4),
     "wide_300x5000": Recipe("full", partial(wide, 300, 5_000)),
     "text_10000x20000": Recipe("full", partial(text, 10_000, 20_000)),
+    "power_law_1000000x1000000": Recipe("full", partial(power_law, 1_000_000, 1_000_000, 50)),
     "skin": Recipe("full", partial(real, "skin")),
     "skin_poly": Recipe("full", partial(real, "skin_poly")),
     "covtype20k_spruce": Recipe("full", partial(real, "covtype20k", lambda y: y == 0)),

@@ -59,6 +59,9 @@ AXES = {
         (1, 1e2, 1e4, 1e6, 1e8), lambda number: problems.ill_conditioned(200_000, 50, number), all_threads
     ),
     "density": Axis((0.001, 0.003, 0.01, 0.03, 0.1), lambda p: problems.random_sparse(50_000, 1000, p), all_threads),
+    "sparse columns": Axis(
+        (1_000, 10_000, 100_000, 1_000_000), lambda d: problems.random_sparse(50_000, d, 50 / d), all_threads
+    ),
     "threads": Axis((1, 2), lambda _: tall_problem(500_000, 50), int),
 }
 

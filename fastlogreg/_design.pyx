@@ -300,7 +300,11 @@ cdef class Design:
         """Stored entries of X."""
         return self._entries()
 
-    def fullest_columns(self, Py_ssize_t count):
+    @property
+    def is_sparse(self):
+        return False
+
+    def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
         """None: a copy of dense columns would be as large a part of X as they are."""
 
     cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1:
@@ -514,9 +518,10 @@ cdef class CSRDesign(Design):
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
         self._check_gram(weight, center)
-        cdef Py_ssize_t d = self.n_features
-        cdef pass_job job = self._job(1, self._entries() // (d * d), d * d + d + 1)
+        cdef Py_ssize_t d = self.n_features, n_entries = self._entries()
+        cdef pass_job job = self._job(1, n_entries // (d * d), d * d + d + 1)
         job.weight = &weight[0]
+        job.work = n_entries + n_entries // self.n_samples * n_entries // 3
         sums = self._run(&_csr_gram_chunk, &job)
         m, total = np.asarray(center), sums[-1]
         centered_ones = sums[d * d:-1] - total * m
@@ -543,11 +548,19 @@ cdef class CSRDesign(Design):
         """A design of a copy of the rows (m,) of X."""
         return CSRDesign(self._matrix()[rows], self.n_threads)
 
-    def fullest_columns(self, Py_ssize_t count):
-        """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them."""
+    @property
+    def is_sparse(self):
+        return True
+
+    def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
+        """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them.
+
+        There are fewer where fewer hold so many as `least`.
+        """
         matrix = self._matrix()
         entries = np.bincount(matrix.indices, minlength=self.n_features)
-        columns = np.sort(np.argsort(-entries, kind="stable")[:count])
+        fullest = np.argsort(-entries, kind="stable")[:count]
+        columns = np.sort(fullest[entries[fullest] >= least])
         return columns, CSRDesign(matrix[:, columns], self.n_threads)
 
     def _matrix(self):

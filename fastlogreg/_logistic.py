@@ -125,6 +125,7 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
         One row for two classes, else one for each. In X's dtype, as `intercept_`.
     intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : ndarray of shape (1,)
+        0 where what gave the start, a part of the samples or the span of few rows, gave the optimum.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are all strings.

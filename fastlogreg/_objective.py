@@ -53,6 +53,8 @@ class Objective:
     MAX_CURVATURE = 0.25
     # Whether `on_line` takes no pass, by stored logits.
     LINES_ARE_FREE = True
+    # Whether no entry of the Hessian belongs to two outputs.
+    OUTPUTS_ARE_APART = True
 
     def __init__(
         self,
@@ -288,11 +290,6 @@ class Hessian:
         coef, intercept = self.objective.to_coef(direction)
         product = self.objective.design.hessian_dot(self.curvature, coef, intercept)
         return self.objective._gradient(*product, direction)
-
-    def intercept_block(self):
-        """The rows and columns of the intercepts (K, K)."""
-        factor = self.objective.inverse_intercept_scale**2 / self.objective.total_weight
-        return np.diag(factor * self.curvature.sum(axis=1))
 
     def mean_curvature(self):
         """The mean curvature of a sample in that at the start, where the diagonal is one without the penalty."""

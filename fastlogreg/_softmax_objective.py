@@ -15,7 +15,6 @@ import numpy as np
 from fastlogreg._class_blocks import ClassBlocks
 from fastlogreg._contrasts import contrasts, of_contrasts, of_pairs
 from fastlogreg._coordinates import half_square
-from fastlogreg._design import DenseDesign
 from fastlogreg._evaluation import Point
 from fastlogreg._objective import Objective
 from fastlogreg._softmax_passes import SoftmaxPasses
@@ -37,6 +36,7 @@ class SoftmaxObjective(Objective):
     # diag(p) - p p' <= 1/2 (Boehning 1992)
     MAX_CURVATURE = 0.5
     LINES_ARE_FREE = False
+    OUTPUTS_ARE_APART = False
 
     def __init__(self, design, target, n_classes, **options):
         self.n_classes = n_classes
@@ -102,7 +102,7 @@ class SoftmaxObjective(Objective):
     @property
     def has_matrix(self):
         """Whether the Hessian's matrix costs little more than readings of X."""
-        return isinstance(self.design, DenseDesign)
+        return not self.design.is_sparse
 
     def over(self, design):
         """The same objective over another matrix X of the same samples."""

@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 from fastlogreg import LogisticRegression, _pilot
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
-from fastlogreg._pilot import RUN, stratified_rows, objective_with_pilot
+from fastlogreg._pilot import RUN, objective_with_pilot, stratified_rows
 from fastlogreg.solvers import Stop, newton
 from fastlogreg.solvers._common import gap_target
 from fastlogreg.solvers.pilot import Handover, pilot_steps

@@ -16,7 +16,7 @@ from fastlogreg._objective import Objective
 from fastlogreg._row_span import RowSpan
 from fastlogreg._softmax_objective import SoftmaxObjective
 from fastlogreg.solvers import SOLVERS
-from fastlogreg.solvers._common import Stop, gap_from_gradient, has_cheap_row_span, newton_step
+from fastlogreg.solvers._common import Stop, has_cheap_row_span, newton_step
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers._newton_step import Direction, step_along
 

@@ -25,6 +25,8 @@ ACCURACY_DECAY = 0.75
 # A direction that takes so many products makes the next ones worth the Hessian of so many columns.
 MANY_PRODUCTS = 40
 BLOCK_COLUMNS = 300
+# A step that gains no more than so many times the gap asked for is made so accurate that it proves its end.
+PROVABLE = 30
 
 
 class Stop(Enum):
@@ -157,8 +159,9 @@ def newton_end(objective, point, tol, n_iter):
     target = gap_target(point, tol)
     step = newton_step(objective, point, target)
     better = minimize_on_line(objective, point, step.end)
-    if step.gap <= target:
-        return Solution(better or point, step.gap, n_iter, Stop.CONVERGED, step.proven)
+    gap = step.gap_of(better or point, point)
+    if gap <= target:
+        return Solution(better or point, gap, n_iter, Stop.CONVERGED, step.proven)
     return better
 
 
@@ -188,11 +191,17 @@ class ConjugateGradients:
     later on that times the mean curvature. The true one would take two passes a direction and spares none. Where
     directions take many products and X is sparse, the exact Hessian of the fullest columns takes their part: numeric
     columns and frequent categories depend on one another, and on the intercept, more than rare ones do.
+
+    Parameters
+    ----------
+    objective : Objective
+    inverse : callable, default=None
+        Gradient in, an approximate ``H^-1 gradient`` out, symmetric and positive: a preconditioner to use instead.
     """
 
-    def __init__(self, objective, precondition=None):
+    def __init__(self, objective, inverse=None):
         self._objective = objective
-        self._known = precondition
+        self._inverse = inverse
         self._accuracy = FIRST_ACCURACY
         self._many_products = False
         self._block = None
@@ -209,6 +218,9 @@ class ConjugateGradients:
         hessian, gradient = objective.hessian(point), point.gradient
         precondition = self._preconditioner(hessian, point)
         direction, residual = np.zeros_like(gradient), gradient.copy()
+        free_intercepts = objective.l2 > 0 and objective.fit_intercept
+        if free_intercepts and objective.OUTPUTS_ARE_APART:
+            precondition = _without_intercepts(hessian, precondition, direction, residual)
         search = -precondition(residual)
         product = float(residual @ -search)
         gained = 0.0  # what the quadratic model has fallen by
@@ -225,31 +237,31 @@ class ConjugateGradients:
             residual += step * curved
             gain = 0.5 * step * product
             gained += gain
-            if gained > target:
+            if gained > PROVABLE * target or (objective.l2 == 0 and gained > target):
                 if iteration * gain <= self._accuracy * gained:
                     break
             elif objective.l2 > 0:
                 *_, loss_curvature, penalty_gap = dual_sums(
                     direction, residual, gradient, ridge, gradient_rounding(point)
                 )
-                if 0.5 * loss_curvature + penalty_gap <= max(0.9 * target, 1.1 * gained):
+                if 0.5 * loss_curvature + penalty_gap <= gained + 0.5 * target:
                     break
             elif iteration * gain <= 1e-3 * gained:
                 break
             scaled = precondition(residual)
             previous, product = product, float(residual @ scaled)
             search = product / previous * search - scaled
-        if objective.l2 > 0 and objective.fit_intercept:
-            _clear_intercept_residual(hessian, direction, residual)
+        if free_intercepts and not objective.OUTPUTS_ARE_APART:
+            _clear_intercept_residuals(hessian, direction, residual)
         self._accuracy *= ACCURACY_DECAY
         self._many_products = iteration > MANY_PRODUCTS
         return Direction(point, direction, residual)
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""
-        known = self._known or self._objective.preconditioner(point)
-        if known is not None:
-            return known
+        inverse = self._inverse or self._objective.preconditioner(point)
+        if inverse is not None:
+            return inverse
         ridge = self._objective.ridge
         diagonal = hessian.mean_curvature() * np.maximum(1.0 - ridge, 0.0) + ridge
         inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
@@ -268,11 +280,33 @@ class ConjugateGradients:
         return precondition
 
 
-def _clear_intercept_residual(hessian, direction, residual):
-    """Move the intercepts so that their residuals are zero, as a feasible dual point needs. One pass."""
+def _clear_intercept_residuals(hessian, direction, residual):
+    """Move the intercepts so that their residuals are zero, as a feasible dual point needs. Two passes."""
     block = hessian.intercept_block()
     width = direction.size // len(block)
     shift = np.zeros_like(direction)
     shift[width - 1 :: width] = np.linalg.lstsq(block, residual[width - 1 :: width])[0]
     direction -= shift
     residual -= hessian.dot(shift)
+
+
+def _without_intercepts(hessian, precondition, direction, residual):
+    """Eliminate the intercepts: set theirs in the direction so that their residuals are zero, as a feasible dual point
+    needs, and return a preconditioner whose directions keep them so. One pass.
+    """
+    width = direction.size // hessian.objective.n_outputs
+    intercepts = np.zeros_like(direction)
+    intercepts[width - 1 :: width] = 1.0
+    columns = hessian.dot(intercepts).reshape(-1, width)  # outputs do not touch one another: one product for all
+    if not (columns[:, -1] > 0).all():
+        return precondition
+    direction[width - 1 :: width] = -residual[width - 1 :: width] / columns[:, -1]
+    residual += (direction[width - 1 :: width, None] * columns).ravel()
+
+    def apply(vector):
+        result = precondition(vector)
+        products = np.einsum("kj,kj->k", columns, result.reshape(-1, width))
+        result[width - 1 :: width] -= products / columns[:, -1]
+        return result
+
+    return apply

@@ -1,6 +1,6 @@
 """A direction of the Newton equations, the step along it, and the bound that it proves on the gap of its start."""
 
-from libc.math cimport INFINITY, exp
+from libc.math cimport INFINITY, exp, isfinite
 
 from fastlogreg._evaluation cimport Point
 
@@ -59,6 +59,12 @@ cdef class NewtonStep:
 
     def __init__(self, Point end, double gap, bint proven):
         self.end, self.gap, self.proven = end, gap, proven
+
+    def gap_of(self, Point point, Point start):
+        """What the step from `start` says of the gap of a point that is no higher: the dual variables prove both."""
+        if not (self.proven and isfinite(self.gap)):
+            return self.gap
+        return max(self.gap - (start.value - point.value), VALUE_NOISE * start.value)
 
 
 def step_along(objective, Point point, Direction direction):

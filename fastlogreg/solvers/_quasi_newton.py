@@ -18,11 +18,11 @@ class InverseHessian:
     ----------
     base : callable, default=None
         Gradient in, ``H^-1 gradient`` out. None stands for the identity.
-    rescale : bool, default=True
+    rescale : bool, default=False
         Whether the base's size is to be taken from the newest pair.
     """
 
-    def __init__(self, base=None, rescale=True):
+    def __init__(self, base=None, rescale=False):
         self._base = base or np.copy
         self._rescale = rescale
         self._pairs = deque(maxlen=MEMORY)

@@ -25,7 +25,7 @@ def class_block_steps(objective, start, *, tol, max_iter, patience, on_iteration
     point, spare = objective.evaluate(start), None
     on_iteration(0, point)
     blocks = _Blocks(objective, point)
-    model = InverseHessian(blocks.inverse)
+    model = InverseHessian(blocks.inverse, rescale=True)
     estimates, n_iter = [], 0
     while n_iter < max_iter:
         direction = -model.dot(point.gradient)

@@ -14,7 +14,7 @@ def lbfgs(objective, start, *, tol, max_iter, on_iteration):
     """Minimise by L-BFGS: see the package for the signature that solvers share."""
     point, spare = objective.evaluate(start), None
     on_iteration(0, point)
-    model = InverseHessian()
+    model = InverseHessian(rescale=True)
     for n_iter in range(1, max_iter + 1):
         direction = -model.dot(point.gradient)
         decrement = -float(direction @ point.gradient)

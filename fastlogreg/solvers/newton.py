@@ -5,8 +5,8 @@ Hessian-vector products elsewhere, and shortened by a line search on stored logi
 Hessian serves for as many steps as that is cheaper than a new one (the chord method): such a step costs one pass. Every
 step comes with a proven bound on the gap of the point it starts from, so the stopping test costs nothing.
 
-Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`), few samples of many features in the span of the
-rows (`fastlogreg._row_span`).
+Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`, sparse ones `fastlogreg.solvers.sampled`), few
+samples of many features in the span of the rows (`fastlogreg._row_span`).
 
 Sources: Boyd and Vandenberghe, Convex Optimization, 9.5; Kelley, Iterative Methods, 5.4 for the chord method; the bound
 is derived at `step_along`.
@@ -16,6 +16,7 @@ import functools
 import math
 
 from fastlogreg._row_span import RowSpan
+from fastlogreg._sampled_block import SampledBlock
 from fastlogreg.solvers._common import (
     ConjugateGradients,
     Solution,
@@ -31,11 +32,14 @@ from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers._newton_step import Direction, step_along
 from fastlogreg.solvers.class_blocks import class_block_steps
 from fastlogreg.solvers.pilot import pilot_steps
+from fastlogreg.solvers.sampled import sampled_steps
 
 # The minimiser over the span of the rows is the whole's, up to rounding, and the end of the step that proves the gap
 # before it far nearer than that. A pilot that takes long is nearly separable, and its minimiser of no use.
 ROW_SPAN_ACCURACY = 1e-3
 MAX_PILOT_ITER = 30
+# More steps than that are better conjugate ones.
+SAMPLED_PATIENCE = 60
 
 # What a Hessian's matrix costs for each parameter, in passes, measured on dense data: 1.5 passes with 50 parameters,
 # 4.4 with 200, 17 with 784. One that lasts too long loses passes, one given up too early a Hessian; beyond 200 the
@@ -80,7 +84,13 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         return _from_class_blocks(objective, start, **options)
     point = objective.evaluate(start)
     on_iteration(0, point)
-    return _newton_steps(objective, point, 0, **options)
+    block = SampledBlock.of(objective) if max_iter > 0 else None
+    if block is None:
+        return _newton_steps(objective, point, 0, **options)
+    ended = sampled_steps(objective, block, point, patience=SAMPLED_PATIENCE, **options)
+    if isinstance(ended, Solution):
+        return ended
+    return _newton_steps(objective, ended.point, ended.n_iter, inverse=ended.inverse, **options)
 
 
 def _minimizer(objective, start, tol, max_iter):
@@ -95,24 +105,23 @@ def _from_class_blocks(objective, start, *, tol, max_iter, on_iteration):
     patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else math.inf
     at_most = max(max_iter // 2, max_iter - LAST_STEPS)
     point, n_iter, inverse = class_block_steps(objective, start, max_iter=at_most, patience=patience, **options)
-    return _newton_steps(objective, point, n_iter, max_iter=max_iter, precondition=inverse, **options)
+    return _newton_steps(objective, point, n_iter, max_iter=max_iter, inverse=inverse, **options)
 
 
-def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, precondition=None):
-    """From a point that took `n_done` iterations; `precondition` is for conjugate gradients."""
+def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, inverse=None):
+    """From a point that took `n_done` iterations; `inverse` is what `ConjugateGradients` takes."""
     gap, proven = float("inf"), True
-    equations = (
-        _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, precondition)
-    )
+    equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, inverse)
     slope_left = SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
         step = step_along(objective, point, equations.direction(point, target))
-        gap, proven = step.gap, step.proven
+        proven = step.proven
         better = minimize_on_line(objective, point, step.end, slope_left=slope_left)
         if better is None:
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
-        point = better  # no higher, so it inherits the bound
+        gap = step.gap_of(better, point)
+        point = better
         on_iteration(n_iter, point)
         if gap <= target:
             return Solution(point, gap, n_iter, Stop.CONVERGED, proven)

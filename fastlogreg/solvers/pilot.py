@@ -40,7 +40,7 @@ def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iter
     if not point.value <= objective.value_without_coefficients():
         return None
     on_iteration(0, point)
-    model = InverseHessian(solve, rescale=False)
+    model = InverseHessian(solve)
     estimate, calibration, spare = np.inf, 1.0, None
     for n_iter in range(max_iter + 1):
         target = ESTIMATE_MARGIN * gap_target(point, tol)
