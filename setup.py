@@ -96,6 +96,7 @@ setup(
             extension("fastlogreg._labels"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg._softmax_passes"),
+            extension("fastlogreg._sgd"),
             extension("fastlogreg.solvers._factored_hessian"),
             extension("fastlogreg.solvers._newton_step"),
         ],

@@ -245,13 +245,17 @@ def statsmodels(task):
     return fit, lambda result: (result.params[:-1], float(result.params[-1]))
 
 
+# Where Vowpal Wabbit keeps the intercept, modulo the size of its table.
+VW_CONSTANT = 11650396
+
+
 def vowpal_wabbit(task):
     """Online for the default; tight, its batch solver. Weights are hashed: enough bits keep them all apart."""
     from vowpalwabbit import Workspace
 
     n, d = task.X.shape
-    constant, bits = 11650396, 18  # the place of the intercept, and the default table
-    while 2**bits < d or constant % 2**bits < d:
+    bits = 18  # the default table
+    while 2**bits < d or VW_CONSTANT % 2**bits < d:
         bits += 1
     folder = tempfile.mkdtemp()
     text = os.path.join(folder, "data.vw")
@@ -268,7 +272,7 @@ def vowpal_wabbit(task):
         return Workspace(f"{data} --loss_function logistic --no_bias_regularization --holdout_off {how}")
 
     def read(model):
-        solution = np.array([model.get_weight(j) for j in range(d)]), model.get_weight(constant % 2**bits)
+        solution = np.array([model.get_weight(j) for j in range(d)]), model.get_weight(VW_CONSTANT % 2**bits)
         model.finish()
         return solution
 

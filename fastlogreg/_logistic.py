@@ -102,9 +102,9 @@ class LogisticRegression(CallbackSupportMixin, SparseCoefMixin, ClassifierMixin,
     random_state : int, RandomState instance or None, default=None
         Accepted and without effect: every solver is deterministic.
     solver : str, default="auto"
-        "newton", "lbfgs" or "gd" (accelerated full-batch gradient descent); "auto" picks "newton". The optimum is
-        the same. scikit-learn's other names ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted
-        and mean "auto".
+        "newton", "lbfgs", "gd" (accelerated full-batch gradient descent) or "sgd" (stochastic steps, see
+        `SGDLogisticRegression`; two classes only); "auto" picks "newton". The optimum is the same. scikit-learn's
+        other names ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted and mean "auto".
     max_iter : int, default=100
         Iterations of the solver at most.
     verbose : int, default=0

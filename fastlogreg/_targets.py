@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.multiclass import check_classification_targets, type_of_target
 
 from fastlogreg._labels import two_whole_numbers
 
@@ -26,6 +26,14 @@ def encode_labels(y):
             f"{classes[0]!r}"
         )
     return classes, numbers.astype(np.intp if len(classes) > 2 else np.float64, copy=False)
+
+
+def encode_two_classes(y):
+    """As `encode_labels`, of exactly two classes; else ValueError with scikit-learn's words."""
+    classes, target = encode_labels(y)
+    if len(classes) > 2:
+        raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
+    return classes, target
 
 
 def encode_probabilities(y):

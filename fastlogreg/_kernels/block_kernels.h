@@ -9,6 +9,7 @@
 #define FASTLOGREG_BLOCK_KERNELS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 /* Panels and what is summed from them have rows of whole multiples of so many doubles. */
 #define PANEL_ALIGNMENT 8
@@ -75,6 +76,53 @@ typedef struct {
 } block_sums;
 
 typedef struct {
+    const char *begin, *end;
+} memory_range;
+
+typedef struct {
+    const double *values;
+    const int32_t *columns;
+    ptrdiff_t count;
+} sparse_row;
+
+/* Rows for stochastic steps. */
+typedef struct {
+    ptrdiff_t count;
+    ptrdiff_t width;        /* dense: doubles a row, a multiple of PANEL_ALIGNMENT; CSR: columns of X */
+    const double *values;   /* dense */
+    const sparse_row *rows; /* CSR */
+    const double *target;
+    const double *weight;
+    double *logits_out; /* before each step */
+    ptrdiff_t n_ahead;  /* dense: while these rows are at work, so many ranges of memory are asked for */
+    const memory_range *ahead;
+} sgd_rows;
+
+typedef enum { SGD_CONSTANT, SGD_OPTIMAL, SGD_INVSCALING } sgd_schedule;
+
+/* alpha belongs to the penalty alpha (l1_ratio |w|_1 + (1 - l1_ratio) / 2 |w|^2), which l1 and l2 are the parts of. */
+typedef struct {
+    sgd_schedule schedule;
+    double eta0, power_t, alpha, optimal_start;
+    double l1, l2;
+    double intercept_rate; /* of a coefficient's step: 0 without an intercept */
+    double average;        /* the step from which coefficients are averaged, or 0 */
+} sgd_rule;
+
+typedef struct {
+    double *coef, *average_coef, *had_l1, *pending_row; /* average_coef may be NULL, had_l1 without L1 */
+    double scale, average_a, average_b;                 /* CSR: of coef and average_coef */
+    double shrink, move, share;                         /* dense: the pending step, with pending_row */
+    double intercept, average_intercept;
+    double square, absolute; /* norms of the coefficients */
+    double accrued_l1;
+    double *curvature; /* of each column, for sgd_diagonal, whose coef holds sums */
+    double intercept_curvature;
+    double penalty_sum; /* over samples */
+    double t;
+} sgd_state;
+
+typedef struct {
     const char *isa;
     const layout_kernels *of_layout[N_LAYOUTS];
 
@@ -113,6 +161,11 @@ typedef struct {
 
     /* sums[k] += sum_i values[i, k] */
     void (*add_rows)(ptrdiff_t count, ptrdiff_t width, const double *values, double *sums);
+
+    /* Stochastic gradient steps, one a row, in the rows' order. */
+    void (*sgd_dense)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    void (*sgd_csr)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    void (*sgd_diagonal)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
 } block_kernels;
 
 /* The table for an instruction set, or NULL when this build or this machine lacks it. */

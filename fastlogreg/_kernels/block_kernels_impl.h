@@ -19,6 +19,8 @@
 #define TILE_VECTORS 1
 #endif
 
+#include "sgd.h"
+
 /* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster
  * even where the registers are wider. Widened floats fill a register with half the bytes. */
 #if LANES == 8
@@ -104,4 +106,7 @@ const block_kernels TABLE = {
     .softmax = softmax,
     .softmax_product = softmax_product,
     .add_rows = add_rows,
+    .sgd_dense = sgd_dense,
+    .sgd_csr = sgd_csr,
+    .sgd_diagonal = sgd_diagonal,
 };

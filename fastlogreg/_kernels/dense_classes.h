@@ -25,7 +25,7 @@ static void NAME(add_products)(ptrdiff_t n_rows, ptrdiff_t n_terms, ptrdiff_t wi
     STRIPS(3)
     STRIPS(2)
 #endif
-        STRIPS(1)
+    STRIPS(1)
 #undef STRIPS
 }
 

@@ -1,3 +1,6 @@
+from libc.stdint cimport int32_t
+
+
 cdef extern from "block_kernels.h" nogil:
     Py_ssize_t PANEL_ALIGNMENT
 
@@ -40,6 +43,53 @@ cdef extern from "block_kernels.h" nogil:
         double loss
         double residual
 
+    ctypedef struct memory_range:
+        const char *begin
+        const char *end
+
+    ctypedef struct sparse_row:
+        const double *values
+        const int32_t *columns
+        Py_ssize_t count
+
+    ctypedef struct sgd_rows:
+        Py_ssize_t count
+        Py_ssize_t width
+        const double *values
+        const sparse_row *rows
+        const double *target
+        const double *weight
+        double *logits_out
+        Py_ssize_t n_ahead
+        const memory_range *ahead
+
+    ctypedef enum sgd_schedule:
+        SGD_CONSTANT
+        SGD_OPTIMAL
+        SGD_INVSCALING
+
+    ctypedef struct sgd_rule:
+        sgd_schedule schedule
+        double eta0, power_t, alpha, optimal_start
+        double l1, l2
+        double intercept_rate
+        double average
+
+    ctypedef struct sgd_state:
+        double *coef
+        double *average_coef
+        double *had_l1
+        double *pending_row
+        double scale, average_a, average_b
+        double shrink, move, share
+        double intercept, average_intercept
+        double square, absolute
+        double accrued_l1
+        double *curvature
+        double intercept_curvature
+        double penalty_sum
+        double t
+
     ctypedef struct block_kernels:
         const char *isa
         const layout_kernels **of_layout
@@ -56,6 +106,9 @@ cdef extern from "block_kernels.h" nogil:
         void (*softmax_product)(Py_ssize_t count, Py_ssize_t width, const double *prob, const double *weight,
                                 double *values) noexcept nogil
         void (*add_rows)(Py_ssize_t count, Py_ssize_t width, const double *values, double *sums) noexcept nogil
+        void (*sgd_dense)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        void (*sgd_csr)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        void (*sgd_diagonal)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
 
     const block_kernels *block_kernels_named(const char *isa)
     const char **block_kernels_names

@@ -13,7 +13,8 @@ from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target
 from fastlogreg.solvers.gd import gd
 from fastlogreg.solvers.lbfgs import lbfgs
 from fastlogreg.solvers.newton import newton
+from fastlogreg.solvers.sgd import sgd
 
-SOLVERS = {"gd": gd, "lbfgs": lbfgs, "newton": newton}
+SOLVERS = {"gd": gd, "lbfgs": lbfgs, "newton": newton, "sgd": sgd}
 
-__all__ = ["SOLVERS", "Solution", "Stop", "early_end", "gap_target", "gd", "lbfgs", "newton"]
+__all__ = ["SOLVERS", "Solution", "Stop", "early_end", "gap_target", "gd", "lbfgs", "newton", "sgd"]

@@ -1,0 +1,52 @@
+"""Steps over the samples in random order, as SGDLogisticRegression's "auto" takes them, until the gap is proven small.
+
+An epoch is two passes over X: one of steps (`fastlogreg._sgd`), one to evaluate where they led.
+"""
+
+import numpy as np
+
+from fastlogreg import _sgd
+from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, newton_end
+
+
+def sgd(objective, start, *, tol, max_iter, on_iteration):
+    """Minimise by epochs of stochastic steps: see the package for the signature that solvers share."""
+    if objective.n_outputs != 1:
+        raise NotImplementedError("solver='sgd' is for two classes")
+    weight, target = objective.sample_weight, objective.target[0]
+    rows = _sgd.Rows(objective.design.X)
+    order = np.arange(rows.n_samples, dtype=np.int32)
+    coef, intercept = objective.to_coef(start)
+    steps = _steps(objective, rows, coef[0], float(intercept[0]))
+    point = objective.evaluate(start)
+    on_iteration(0, point)
+    ambition = 1.0
+    for n_iter in range(1, max_iter + 1):
+        # In standardised coordinates the Hessian is near the identity, so this estimates half the squared decrement.
+        if 0.5 * float(point.gradient @ point.gradient) <= ambition * gap_target(point, tol):
+            ended = newton_end(objective, point, tol, n_iter)
+            if isinstance(ended, Solution):
+                on_iteration(n_iter, ended.point)
+                return ended
+            ambition *= 0.1
+        exact = hasattr(steps, "begin_exact") and (n_iter > 1 or steps.warm)
+        (steps.begin_exact if exact else steps.begin_epoch)()
+        _sgd.shuffle(order, n_iter)
+        steps.feed(rows, target, weight, order)
+        steps.end_epoch()
+        if exact:
+            steps.end_exact()
+        coef, intercept = steps.solution()
+        point = objective.evaluate(objective.from_coef(coef[np.newaxis], np.array([intercept])), recycle=point)
+        on_iteration(n_iter, point)
+        if not np.isfinite(point.value):
+            raise FloatingPointError("stochastic steps overflowed: scale X")
+        if objective.proves_separable(point):
+            return Solution(point, point.value, n_iter, Stop.SEPARABLE)
+    return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
+
+
+def _steps(objective, rows, coef, intercept):
+    if rows.n_features <= _sgd.MAX_NEWTON_FEATURES:
+        return _sgd.NewtonSteps(coef, intercept, rows.sparse, objective.l2, objective.fit_intercept)
+    return _sgd.DiagonalSteps(coef, intercept, objective.l2, 0.0, objective.fit_intercept)

@@ -1,0 +1,509 @@
+"""Stochastic steps and SGDLogisticRegression: scikit-learn's coefficients, plain twins, streams, "auto"."""
+
+import copy
+import itertools
+import pickle
+import warnings
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+import sklearn
+import zoo
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import SGDClassifier
+from sklearn.utils._seq_dataset import ArrayDataset64
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from sklearn.utils.fixes import parse_version
+
+from fastlogreg import LogisticRegression, SGDLogisticRegression, _sgd
+
+SKLEARN_VERSION = parse_version(sklearn.__version__)
+SCHEDULES = ["constant", "optimal", "invscaling", "adaptive"]
+
+
+def make_data(n=400, d=7, seed=0, scale=1.0):
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((n, d))
+    y = (rng.random(n) < 1 / (1 + np.exp(-(X @ rng.standard_normal(d) + 0.3)))).astype(int)
+    return X * scale, y
+
+
+def sparse_data(n=400, d=40, seed=0):
+    rng = np.random.default_rng(seed)
+    X = sp.random(n, d, density=0.2, format="csr", random_state=0, data_rvs=rng.standard_normal)
+    y = (rng.random(n) < 1 / (1 + np.exp(-(X @ rng.standard_normal(d))))).astype(int)
+    return sp.csr_matrix(X), y
+
+
+def objective(coef, intercept, X, y, alpha, weight=None):
+    u = np.asarray(X @ np.ravel(coef)).ravel() + float(np.ravel(intercept)[0])
+    return np.average(np.logaddexp(0, u) - y * u, weights=weight) + alpha / 2 * np.sum(np.square(coef))
+
+
+def optimum(X, y, alpha):
+    model = LogisticRegression(C=1 / (alpha * len(y)), tol=1e-7, max_iter=1000).fit(X, y)
+    return objective(model.coef_, model.intercept_, X, y, alpha)
+
+
+def fitted(X, y, model=SGDLogisticRegression, **options):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return model(**options).fit(X, y)
+
+
+def assert_close(ours, theirs, rtol=1e-6):
+    scale = np.abs(theirs.coef_).max()
+    np.testing.assert_allclose(ours.coef_, theirs.coef_, rtol=rtol, atol=rtol * scale)
+    np.testing.assert_allclose(ours.intercept_, theirs.intercept_, rtol=rtol, atol=rtol * scale)
+
+
+@parametrize_with_checks([SGDLogisticRegression()])
+def test_sklearn_checks(estimator, check):
+    name = getattr(getattr(check, "func", check), "__name__", "")
+    if "array_api" in name:
+        pytest.skip("needs SCIPY_ARRAY_API set before SciPy is imported")
+    if "sample_weight_equivalence" in name and parse_version("1.7") > SKLEARN_VERSION:
+        pytest.skip("scikit-learn 1.6 makes two different binary y of its weighted and its repeated one")
+    check(estimator)
+
+
+class TestOrder:
+    @pytest.mark.parametrize("n", [1, 2, 3, 1000])
+    @pytest.mark.parametrize("seed", [0, 1, 12345, 2**31 - 1])
+    def test_is_that_of_scikit_learn(self, n, seed):
+        data = ArrayDataset64(np.zeros((n, 1)), np.zeros(n), np.ones(n))
+        order = np.arange(n, dtype=np.int32)
+        for _ in range(2):
+            data._shuffle_py(seed)
+            _sgd.shuffle(order, seed)
+            np.testing.assert_array_equal(order, [data._next_py()[3] for _ in range(n)])
+
+
+class TestSchedules:
+    """The coefficients are scikit-learn's."""
+
+    @pytest.mark.parametrize("learning_rate", SCHEDULES)
+    @pytest.mark.parametrize(
+        "options",
+        [
+            {},
+            {"penalty": "l1", "alpha": 0.01},
+            {"penalty": "elasticnet", "alpha": 0.01, "l1_ratio": 0.4},
+            {"penalty": None},
+            {"average": True},
+            {"average": 700},
+            {"shuffle": False},
+            {"fit_intercept": False},
+            {"class_weight": {0: 3.0, 1: 0.5}},
+            {"power_t": 0.3, "eta0": 0.2},
+            {"tol": None, "max_iter": 3},
+        ],
+        ids=str,
+    )
+    def test_dense(self, learning_rate, options):
+        X, y = make_data()
+        options = {"learning_rate": learning_rate, "random_state": 3, "eta0": 0.05, "alpha": 1e-3, **options}
+        ours, theirs = fitted(X, y, **options), fitted(X, y, SGDClassifier, loss="log_loss", **options)
+        assert ours.n_iter_ == theirs.n_iter_
+        assert ours.t_ == theirs.t_
+        assert_close(ours, theirs)
+
+    @pytest.mark.parametrize("learning_rate", ["constant", "optimal", "invscaling"])
+    @pytest.mark.parametrize(
+        "options",
+        [{}, {"penalty": "l1"}, {"penalty": "elasticnet"}, {"average": True}, {"alpha": 2.0, "eta0": 0.4}],
+        ids=str,
+    )
+    def test_sparse(self, learning_rate, options):
+        X, y = sparse_data()
+        # scikit-learn's norm of sparse coefficients, and so its stopping, covers the columns last touched only
+        options = {"learning_rate": learning_rate, "eta0": 0.1, "alpha": 1e-3, "tol": None, "max_iter": 4, **options}
+        options["random_state"] = 1
+        assert_close(fitted(X, y, **options), fitted(X, y, SGDClassifier, loss="log_loss", **options))
+
+    def test_weights(self):
+        X, y = make_data()
+        weight = np.random.default_rng(1).integers(0, 3, len(y)).astype(float)
+        options = {"learning_rate": "optimal", "random_state": 0}
+        ours = SGDLogisticRegression(**options).fit(X, y, sample_weight=weight)
+        assert_close(ours, SGDClassifier(loss="log_loss", **options).fit(X, y, sample_weight=weight))
+
+    def test_early_stopping_takes_the_same_samples_and_keeps_the_best_epoch(self):
+        X, y = make_data(1000)
+        options = {"learning_rate": "constant", "eta0": 1e-3, "early_stopping": True, "random_state": 5}
+        ours = SGDLogisticRegression(**options).fit(X, y)
+        assert ours.n_iter_ == SGDClassifier(loss="log_loss", **options).fit(X, y).n_iter_
+        best = int(np.argmax(ours.validation_curve_)) + 1
+        options.update(max_iter=best, tol=None)
+        assert_close(ours, SGDClassifier(loss="log_loss", **options).fit(X, y))
+
+    def test_many_tiny_scales(self):
+        """The scale of sparse coefficients is brought back before it underflows."""
+        X, y = sparse_data()
+        options = {"learning_rate": "constant", "eta0": 0.5, "alpha": 1.5, "tol": None, "max_iter": 3}
+        options.update(random_state=0, average=True)
+        assert_close(fitted(X, y, **options), fitted(X, y, SGDClassifier, loss="log_loss", **options))
+
+
+def twin(X, y, settings, order, weight):
+    """Gradient steps in plain NumPy, on dense X."""
+    d, alpha = X.shape[1], settings["alpha"]
+    l1, l2 = alpha * settings["l1_ratio"], alpha * (1 - settings["l1_ratio"])
+    w, b, had, u_l1, t = np.zeros(d), 0.0, np.zeros(d), 0.0, 1.0
+    mean, mean_b = np.zeros(d), 0.0
+    typical = np.sqrt(1 / np.sqrt(alpha))
+    start = 1 / (typical / max(1.0, 1 / (1 + np.exp(-typical))) * alpha)
+    size = settings["batch_size"]
+    for first in range(0, len(order), size):
+        batch = order[first : first + size]
+        eta = {
+            "constant": settings["eta0"],
+            "optimal": 1 / (alpha * (start + t - 1)),
+            "invscaling": settings["eta0"] / t ** settings["power_t"],
+        }[settings["schedule"]]
+        slope = weight[batch] * (1 / (1 + np.exp(-(X[batch] @ w + b))) - y[batch])
+        w = max(0.0, 1 - l2 * eta) * w - eta * slope @ X[batch] / len(batch)
+        b -= eta * slope.mean()
+        if settings["average"] and t >= settings["average"]:
+            share = 1 / (t - settings["average"] + 1)
+            mean, mean_b = mean + share * (w - mean), mean_b + share * (b - mean_b)
+        t += 1
+        if l1:
+            u_l1 += l1 * eta
+            before = w.copy()
+            w = np.where(w > 0, np.maximum(0, w - (u_l1 + had)), np.where(w < 0, np.minimum(0, w + (u_l1 - had)), w))
+            had += w - before
+    return (mean, mean_b) if settings["average"] else (w, b)
+
+
+class TestTwin:
+    @pytest.mark.parametrize("schedule", ["constant", "optimal", "invscaling"])
+    @pytest.mark.parametrize("batch_size", [1, 7, 32])
+    @pytest.mark.parametrize(("l1_ratio", "average"), [(0.0, 0), (0.0, 10), (0.3, 0), (1.0, 0)])
+    def test_gradient_steps(self, isa, schedule, batch_size, l1_ratio, average):
+        X, y = make_data(300, 13)
+        weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+        order = np.random.default_rng(1).permutation(len(y)).astype(np.int32)
+        settings = {"schedule": schedule, "eta0": 0.1, "power_t": 0.4, "alpha": 0.01, "penalised": True}
+        settings.update(l1_ratio=l1_ratio, fit_intercept=True, average=average, batch_size=batch_size)
+        steps = _sgd.GradientSteps(np.zeros(13), 0.0, False, settings)
+        steps.begin_epoch()
+        steps.feed(_sgd.Rows(X), y.astype(float), weight, order)
+        coef, intercept = steps.solution()
+        expected = twin(X, y, settings, order, weight)
+        np.testing.assert_allclose(coef, expected[0], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose(intercept, expected[1], rtol=1e-10)
+
+
+KINDS = {
+    "scheduled": {"learning_rate": "optimal"},
+    "averaged": {"learning_rate": "invscaling", "average": 20},
+    "l1": {"learning_rate": "optimal", "penalty": "elasticnet", "alpha": 1e-3},
+    "batches": {"learning_rate": "constant", "batch_size": 32},
+    "newton": {},
+    "diagonal": {"penalty": "l1", "alpha": 1e-3},
+}
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    return KINDS[request.param]
+
+
+class TestStreams:
+    @pytest.mark.parametrize("make", [make_data, sparse_data])
+    def test_chunks_are_one_call_bit_for_bit(self, kind, make):
+        X, y = make(n=1500)
+        X, y = X[:1201], y[:1201]
+        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X, y, classes=[0, 1])
+        parts = SGDLogisticRegression(shuffle=False, **kind)
+        edges = [0, 1, 2, 40, 300, 301, 813, 1201]
+        for a, b in itertools.pairwise(edges):
+            parts.partial_fit(X[a:b], y[a:b], classes=[0, 1])
+        np.testing.assert_array_equal(parts.coef_, whole.coef_)
+        np.testing.assert_array_equal(parts.intercept_, whole.intercept_)
+        assert parts.t_ == whole.t_ == 1202
+
+    def test_survives_pickling_and_copying(self, kind):
+        X, y = make_data(n=900)
+        model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:500], y[:500], classes=[0, 1])
+        for twin_ in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
+            twin_.partial_fit(X[500:], y[500:])
+        model.partial_fit(X[500:], y[500:])
+        np.testing.assert_array_equal(twin_.coef_, model.coef_)
+
+    def test_a_failed_call_changes_nothing(self, kind):
+        X, y = make_data(n=900)
+        model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:500], y[:500], classes=[0, 1])
+        before = copy.deepcopy(model)
+        bad = X[500:].copy()
+        bad[-1, 2] = np.nan
+        with pytest.raises(ValueError, match="NaN"):
+            model.partial_fit(bad, y[500:])
+        np.testing.assert_array_equal(model.coef_, before.coef_)
+        np.testing.assert_array_equal(
+            model.partial_fit(X[500:], y[500:]).coef_, before.partial_fit(X[500:], y[500:]).coef_
+        )
+
+    def test_one_class_in_a_chunk(self, kind):
+        X, y = make_data()
+        model = SGDLogisticRegression(**kind).partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
+        model.partial_fit(X[y == 1], y[y == 1])
+        assert np.isfinite(model.coef_).all()
+
+    def test_wrong_calls(self):
+        X, y = make_data()
+        with pytest.raises(ValueError, match="classes must be passed"):
+            SGDLogisticRegression().partial_fit(X, y)
+        with pytest.raises(ValueError, match="early_stopping should be False"):
+            SGDLogisticRegression(early_stopping=True).partial_fit(X, y, classes=[0, 1])
+        with pytest.raises(ValueError, match="balanced"):
+            SGDLogisticRegression(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
+        with pytest.raises(ValueError, match="not in classes"):
+            SGDLogisticRegression().partial_fit(X, y, classes=[0, 2])
+        with pytest.raises(ValueError, match="Only binary"):
+            SGDLogisticRegression().partial_fit(X, y, classes=[0, 1, 2])
+        model = SGDLogisticRegression().partial_fit(X, y, classes=[0, 1])
+        with pytest.raises(ValueError, match="not the same as on last call"):
+            model.partial_fit(X, y, classes=[0, 2])
+
+
+class TestLayouts:
+    @pytest.mark.parametrize("name", [*zoo.SHARED_VIEWS, *zoo.COPIED_VIEWS])
+    @pytest.mark.parametrize("short", zoo.FLOATS)
+    def test_dense_layouts_give_the_same_bits(self, name, short):
+        item = zoo.item(f"{name} {short}")
+        y = np.arange(len(item.dense)) % 2
+        if len(y) < 2:
+            pytest.skip("one sample")
+        for options in ({}, {"learning_rate": "optimal"}, {"learning_rate": "constant", "batch_size": 8}):
+            options = {"random_state": 0, "max_iter": 2, "tol": None, **options}
+            ours = SGDLogisticRegression(**options).fit(item.X, y)
+            plain = SGDLogisticRegression(**options).fit(item.dense, y)
+            np.testing.assert_array_equal(ours.coef_, plain.coef_.astype(item.X.dtype))
+
+    @pytest.mark.parametrize("name", [*zoo.CSR_KINDS, *zoo.CONVERTED_KINDS])
+    @pytest.mark.parametrize("short", zoo.FLOATS)
+    def test_sparse_layouts_agree_with_dense(self, name, short):
+        item = zoo.item(f"{name} {short}")
+        y = np.arange(len(item.dense)) % 2
+        for options in ({"max_iter": 100}, {"learning_rate": "constant", "eta0": 1e-4, "fit_intercept": False}):
+            options = {"random_state": 0, "tol": 1e-5, "alpha": 0.1, "max_iter": 3, **options}
+            ours, plain = fitted(item.X, y, **options), fitted(item.dense, y, **options)
+            rtol = 1e-6 if short == "f64" else 1e-4
+            np.testing.assert_allclose(ours.coef_, plain.coef_, rtol=rtol, atol=rtol * np.abs(plain.coef_).max())
+
+    @pytest.mark.parametrize("kind_", ["newton", "scheduled"])
+    def test_memmap_is_read_in_parts(self, tmp_path, monkeypatch, kind_):
+        X, y = make_data(n=2000)
+        file = tmp_path / "X.dat"
+        X.tofile(file)
+        mapped = np.memmap(file, dtype=float, mode="r", shape=X.shape)
+        monkeypatch.setattr("fastlogreg._stochastic.MAPPED_BYTES", 100 * 7 * 8)
+        for options in (KINDS[kind_], {"shuffle": False, **KINDS[kind_]}):
+            a = fitted(mapped, y, random_state=0, max_iter=2, **options)
+            b = fitted(mapped, y, random_state=0, max_iter=2, **options)
+            np.testing.assert_array_equal(a.coef_, b.coef_)
+            if not options.get("shuffle", True):
+                np.testing.assert_array_equal(a.coef_, fitted(X, y, max_iter=2, **options).coef_)
+
+
+class TestAuto:
+    @pytest.mark.parametrize("alpha", [1e-4, 1e-2])
+    @pytest.mark.parametrize("scale", [1.0, 10.0 ** np.arange(-3, 4)])
+    def test_reaches_the_optimum(self, alpha, scale):
+        X, y = make_data(n=1000, scale=scale)
+        model = SGDLogisticRegression(alpha=alpha, random_state=0).fit(X, y)
+        assert objective(model.coef_, model.intercept_, X, y, alpha) == pytest.approx(optimum(X, y, alpha), rel=1e-9)
+
+    def test_one_pass_is_near_the_optimum_whatever_the_units(self):
+        X, y = make_data(n=20_000, d=20)
+        units = 10.0 ** np.random.default_rng(0).uniform(-4, 4, 20)
+        excess = []
+        for scaled in (X, X * units):
+            model = fitted(scaled, y, alpha=0.0, random_state=0, max_iter=1)
+            best = LogisticRegression(C=np.inf).fit(scaled, y)
+            excess.append(
+                objective(model.coef_, model.intercept_, scaled, y, 0.0)
+                - objective(best.coef_, best.intercept_, scaled, y, 0.0)
+            )
+        assert excess[0] < 5e-5  # a tenth of what a sample of that size leaves open, d / (2 n)
+        assert excess[1] == pytest.approx(excess[0], rel=1e-2, abs=1e-9)
+
+    def test_weights_are_repetition(self):
+        X, y = make_data()
+        weight = np.random.default_rng(1).integers(0, 4, len(y))
+        a = SGDLogisticRegression(random_state=0, tol=1e-5).fit(X, y, sample_weight=weight)
+        b = SGDLogisticRegression(random_state=0, tol=1e-5).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
+        np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-7)
+
+    def test_same_seed_same_bits(self, kind):
+        X, y = make_data(1500)
+        a, b = (fitted(X, y, random_state=7, max_iter=3, **kind) for _ in range(2))
+        np.testing.assert_array_equal(a.coef_, b.coef_)
+
+    def test_l1_gives_zeros(self):
+        X, y = make_data(n=3000, d=12)
+        model = fitted(X, y, penalty="l1", alpha=0.05, random_state=0, max_iter=20)
+        assert 0 < np.count_nonzero(model.coef_) < 12
+
+    def test_very_many_columns(self):
+        X, y = sparse_data(n=3000, d=2500)
+        model = fitted(X, y, alpha=1e-3, random_state=0, max_iter=10)
+        start = objective(np.zeros(2500), 0.0, X, y, 1e-3)
+        best = optimum(X, y, 1e-3)
+        assert objective(model.coef_, model.intercept_, X, y, 1e-3) - best < 0.05 * (start - best)
+
+    def test_dense_with_very_many_columns_is_the_same_as_sparse(self):
+        X, y = sparse_data(n=200, d=2100)
+        a, b = (fitted(Z, y, random_state=0, max_iter=2) for Z in (X, X.toarray()))
+        np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-9, atol=1e-12)
+
+    @pytest.mark.parametrize("options", [{}, {"penalty": None}, {"alpha": 1e-12}, {"fit_intercept": False}], ids=str)
+    def test_awkward_data_end_finite(self, options):
+        rng = np.random.default_rng(0)
+        X = rng.standard_normal((700, 6)) * [1e-8, 1e-3, 1, 1e3, 1e8, 0.0]
+        X[::50, 3] *= 1e4
+        for y in ((X[:, 2] > 0).astype(int), rng.integers(0, 2, 700)):
+            for Z, max_iter, seed in itertools.product((X, sp.csr_matrix(X)), (1, 2, 3, 8), range(5)):
+                model = fitted(Z, y, max_iter=max_iter, random_state=seed, **options)
+                assert np.isfinite(model.coef_).all()
+                assert objective(model.coef_, model.intercept_, X, y, 0.0) < 0.8
+
+    def test_overflow_is_told(self):
+        X, y = make_data(scale=1e200)
+        with pytest.raises(ValueError, match="overflow occurred at epoch #1"):
+            SGDLogisticRegression(learning_rate="constant", eta0=1e200).fit(X, y)
+
+    def test_separable_raw_columns(self):
+        X, y = make_data(scale=1e4)
+        y = (X[:, 0] > 0).astype(int)
+        model = fitted(X, y, max_iter=20)
+        assert model.score(X, y) > 0.98
+
+
+class TestValidation:
+    def test_own_set_restores_the_best_epoch(self, kind):
+        X, y = make_data(n=1200)
+        model = SGDLogisticRegression(random_state=0, max_iter=12, **kind)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ConvergenceWarning)
+            model.fit(X[:900], y[:900], X_val=X[900:], y_val=y[900:])
+        assert len(model.validation_curve_) == model.n_iter_
+        at_end = objective(model.coef_, model.intercept_, X[900:], y[900:], 0.0)
+        assert at_end == pytest.approx(model.validation_curve_.min(), rel=1e-9)
+
+    def test_ends_when_it_no_longer_helps(self):
+        X, y = make_data(n=1200)
+        model = SGDLogisticRegression(learning_rate="constant", eta0=0.05, random_state=0, n_iter_no_change=3)
+        model.fit(X[:900], y[:900], X_val=X[900:], y_val=y[900:])
+        assert 4 <= model.n_iter_ < 50
+
+    def test_wrong_sets(self):
+        X, y = make_data()
+        with pytest.raises(ValueError, match="belong together"):
+            SGDLogisticRegression().fit(X, y, X_val=X)
+        with pytest.raises(ValueError, match="early_stopping"):
+            SGDLogisticRegression(early_stopping=True).fit(X, y, X_val=X, y_val=y)
+        with pytest.raises(ValueError, match="7 features"):
+            SGDLogisticRegression().fit(X, y, X_val=X[:, :3], y_val=y)
+
+
+class TestEstimator:
+    def test_warns_once_when_epochs_run_out(self):
+        X, y = make_data()
+        with pytest.warns(ConvergenceWarning, match="did not converge in max_iter=1") as caught:
+            SGDLogisticRegression(max_iter=1).fit(X, y)
+        assert len(caught) == 1
+        assert caught[0].filename == __file__
+
+    def test_warm_start_continues(self):
+        X, y = make_data()
+        model = SGDLogisticRegression(warm_start=True, random_state=0).fit(X, y)
+        coef = model.coef_
+        assert model.fit(X, y).n_iter_ == 1
+        np.testing.assert_allclose(model.coef_, coef, rtol=1e-6)
+
+    def test_verbose_prints_a_line_an_epoch(self, capsys):
+        X, y = make_data()
+        model = SGDLogisticRegression(verbose=1).fit(X, y)
+        lines = capsys.readouterr().out.splitlines()
+        assert len(lines) == model.n_iter_
+        assert lines[-1].startswith(f"epoch {model.n_iter_:4d}  objective")
+
+    def test_labels_of_any_type(self):
+        X, y = make_data()
+        model = SGDLogisticRegression(random_state=0).fit(X, np.array(["no", "yes"])[y])
+        assert list(model.classes_) == ["no", "yes"]
+        assert set(model.predict(X)) == {"no", "yes"}
+
+    def test_takes_the_parameters_of_scikit_learn(self):
+        theirs = SGDClassifier().get_params()
+        for unused in ("loss", "epsilon", "n_jobs"):
+            theirs.pop(unused)
+        ours = SGDLogisticRegression().get_params()
+        assert set(theirs) < set(ours)
+        assert {k for k in theirs if theirs[k] != ours[k]} == {"learning_rate"}
+
+    def test_nan_gets_scikit_learns_message(self, kind):
+        X, y = make_data()
+        X[17, 3] = np.nan
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            SGDLogisticRegression(**kind).fit(X, y)
+
+    @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="scikit-learn has callbacks from 1.9 on")
+    def test_callbacks_see_every_epoch(self):
+        seen = []
+
+        class Recorder:
+            stop_after = 10**9
+
+            def setup(self, estimator, context): ...
+
+            def teardown(self, estimator, context): ...
+
+            def on_fit_task_begin(self, estimator, context, *, X=None, fitted_estimator=None): ...
+
+            def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
+                if context.task_name == "iteration" and fitted_estimator is not None:
+                    seen.append(fitted_estimator.coef_)
+                return len(seen) > self.stop_after
+
+        X, y = make_data()
+        recorder = Recorder()
+        model = SGDLogisticRegression(random_state=0).set_callbacks(recorder).fit(X, y)
+        assert len(seen) == model.n_iter_
+        np.testing.assert_array_equal(seen[-1], model.coef_)
+        seen.clear()
+        recorder.stop_after = 1
+        assert SGDLogisticRegression(random_state=0).set_callbacks(recorder).fit(X, y).n_iter_ == 2 < model.n_iter_
+
+
+class TestSolver:
+    @pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
+    @pytest.mark.parametrize("make", [make_data, sparse_data])
+    def test_reaches_the_proven_optimum(self, C, make):
+        X, y = make()
+        model = LogisticRegression(C=C, solver="sgd").fit(X, y)
+        assert model.solver_ == "sgd"
+        assert model.gap_ < 2e-9
+        best = LogisticRegression(C=C, tol=1e-8).fit(X, y)
+        np.testing.assert_allclose(model.coef_, best.coef_, rtol=1e-3, atol=1e-4)
+
+    def test_is_honest_where_it_does_not_arrive(self):
+        X, y = make_data()
+        with pytest.warns(ConvergenceWarning, match="did not converge"):
+            LogisticRegression(solver="sgd", max_iter=1).fit(X, y)
+
+    def test_separable_without_a_penalty(self):
+        X, _ = make_data()
+        with pytest.warns(ConvergenceWarning, match="separable"):
+            LogisticRegression(solver="sgd", C=np.inf).fit(X, (X[:, 0] > 0).astype(int))
+
+
+@pytest.mark.parametrize("name", ["skin_poly", "hflights", "hotel", "a9a"])
+def test_one_pass_over_real_data(real_data, name):
+    X, y = real_data(name)
+    model = fitted(X, y, random_state=0, max_iter=1)
+    assert objective(model.coef_, model.intercept_, X, y, 1e-4) - optimum(X, y, 1e-4) < 5e-4
