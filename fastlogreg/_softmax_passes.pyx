@@ -1,4 +1,4 @@
-"""Passes over X for the softmax of K classes, fused: logits, probabilities and what is summed from them, block by block.
+"""Passes over X for the softmax of K classes, fused: logits, probabilities and their sums, block by block.
 
 Nothing of the size n x K is kept. Inside, coefficients and gradients have a row for each feature and a column for each
 class, up to whole vectors of padding classes whose logits are -infinity.
@@ -173,7 +173,7 @@ cdef void _pair_grams_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noe
     cdef softmax_job *job = <softmax_job *>job_
     cdef pass_job *shared = &job.pass_
     cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
-    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k, l
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k, other
     cdef Py_ssize_t width = _padded(shared.X.n_features + 1)
     cdef double *gram
     cdef double *prob = shared.scratch + thread * shared.scratch_size
@@ -187,9 +187,9 @@ cdef void _pair_grams_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noe
         shared.pointwise.softmax(count, job.width, prob)
         gram = shared.partials + chunk * shared.partial_size
         for k in range(shared.n_outputs):
-            for l in range(k + 1, shared.n_outputs):
+            for other in range(k + 1, shared.n_outputs):
                 for i in range(count):
-                    pair_weight[i] = prob[i * job.width + k] * prob[i * job.width + l]
+                    pair_weight[i] = prob[i * job.width + k] * prob[i * job.width + other]
                     if shared.weight != NULL:
                         pair_weight[i] *= shared.weight[first + i]
                 shared.kernels.fill_panel(shared.X, first, count, pair_weight, shared.shift, width, panel)
@@ -304,8 +304,8 @@ cdef class SoftmaxPasses:
         return float(sums[0]), *self._unpacked(sums[1:])
 
     def hessian_dot(self, coef, intercept, direction, direction_intercept):
-        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction of these shapes, in
-        these shapes. One pass."""
+        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction, both of these
+        shapes. One pass."""
         cdef Py_ssize_t d = self.design.n_features
         cdef softmax_job job = self._job(self._width * (d + 1), 2 * self._width)
         packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
