@@ -372,11 +372,14 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
                 "determined, lower C.",
             }[solution.stop]
             asked = gap_target(solution.point, self.tol) / solution.point.value
+            gap = _relative_gap(solution)
+            reached = (
+                f"{'proven' if solution.proven else 'estimated'} to be within {gap:.1e} of its minimum, relatively"
+            )
             warnings.warn(
                 f"{type(self).__name__} did not converge ({solution.stop.value}): after {solution.n_iter} iterations "
-                f"the objective is {'proven' if solution.proven else 'estimated'} to be within "
-                f"{_relative_gap(solution):.1e} of its minimum, relatively; tol={self.tol:g} asks for "
-                f"{asked:.1e}. {advice}",
+                f"the objective is {reached if np.isfinite(gap) else 'an unknown distance from its minimum'}; "
+                f"tol={self.tol:g} asks for {asked:.1e}. {advice}",
                 ConvergenceWarning,
                 stacklevel=5,
             )

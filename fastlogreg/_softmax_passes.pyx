@@ -1,4 +1,4 @@
-"""Passes over X for the softmax of K classes: logits, probabilities and what is summed from them, block by block.
+"""Passes over X for the softmax of K classes, fused: logits, probabilities and their sums, block by block.
 
 Nothing of the size n x K is kept. Inside, coefficients and gradients have a row for each feature and a column for each
 class, up to whole vectors of padding classes whose logits are -infinity.
@@ -6,7 +6,7 @@ class, up to whole vectors of padding classes whose logits are -infinity.
 
 import numpy as np
 
-from libc.math cimport NAN, sqrt
+from libc.math cimport INFINITY, sqrt
 from libc.string cimport memcpy, memset
 
 from fastlogreg._design cimport Design, pass_job
@@ -129,7 +129,7 @@ cdef void _largest_range_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) 
     cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k
     cdef double *values = shared.scratch + thread * shared.scratch_size
     cdef const double *row
-    cdef double low, high, largest = 0.0
+    cdef double low, high, largest = 0.0, not_finite = 0.0  # or NaN
     while first < end:
         count = min(shared.block_rows, end - first)
         _logits(job, first, count, values)
@@ -139,12 +139,11 @@ cdef void _largest_range_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) 
             for k in range(shared.n_outputs):
                 low = row[k] if row[k] < low else low
                 high = row[k] if row[k] > high else high
-                if row[k] != row[k]:
-                    largest = NAN
+                not_finite += 0.0 * row[k]
             if high - low > largest:
                 largest = high - low
         first += count
-    shared.partials[chunk] = largest
+    shared.partials[chunk] = largest if not_finite == 0.0 else INFINITY
 
 
 cdef void _intercept_hessian_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
@@ -305,8 +304,8 @@ cdef class SoftmaxPasses:
         return float(sums[0]), *self._unpacked(sums[1:])
 
     def hessian_dot(self, coef, intercept, direction, direction_intercept):
-        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction of these shapes,
-        in these shapes. One pass."""
+        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction, both of these
+        shapes. One pass."""
         cdef Py_ssize_t d = self.design.n_features
         cdef softmax_job job = self._job(self._width * (d + 1), 2 * self._width)
         packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
@@ -323,7 +322,7 @@ cdef class SoftmaxPasses:
         return self._run(&_line_chunk, &job)
 
     def largest_range(self, coef, intercept):
-        """The largest difference between two logits of one sample; NaN if one is. One pass."""
+        """The largest difference between two logits of one sample; infinite if one is not finite. One pass."""
         cdef softmax_job job = self._job(1, self._width)
         packed = self._packed(coef, intercept, 0.0)
         _set_coef(&job, packed)

@@ -58,7 +58,7 @@ def encode_probabilities(y):
             "With soft_targets=True, rows of y must be probabilities or counts, not negative, of at least two classes"
         )
     sums = y.sum(axis=1)
-    target = np.divide(y, sums[:, None], out=np.full_like(y, 1.0 / n_classes), where=sums[:, None] > 0)
+    target = np.divide(y, sums[:, None], out=np.full(y.shape, 1.0 / n_classes), where=sums[:, None] > 0)
     weight = None if np.all(sums == 1.0) else sums
     return np.arange(n_classes), target if n_classes > 2 else target[:, 1].copy(), weight
 
@@ -93,8 +93,11 @@ def check_two_classes_weigh(weight, target, classes):
 
 
 def _class_weights(class_weight, target, classes, sample_weight):
-    """Weights of the classes; "balanced" counts samples by their weight, so that weights stay repetition."""
+    """Weights of the classes; "balanced" counts samples by their weight, so that weights stay repetition, and gives a
+    class without any none.
+    """
     if isinstance(class_weight, str):
         counts = np.bincount(target.astype(np.intp), weights=sample_weight, minlength=len(classes))
-        return counts.sum() / len(classes) / np.clip(counts, np.finfo(float).tiny, None)
+        share = counts.sum() / np.count_nonzero(counts)
+        return np.divide(share, counts, out=np.zeros(len(classes)), where=counts > 0)
     return compute_class_weight(class_weight, classes=classes, y=classes)

@@ -1,8 +1,6 @@
 """Design matrices: every pass against its plain twin, over the zoo, on every instruction set of this machine.
 
-Tolerances are bounds on rounding errors. A sum is in error by at most `SUM` times the sum of its terms' sizes, errors
-of the terms are carried to the result by the derivative, and what cancels (a variance from sums about a far point) is
-bounded by what it cancels from.
+Tolerances are bounds on rounding errors: see `rounding`.
 """
 
 import functools
@@ -15,16 +13,11 @@ import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
+from rounding import EPS, LONG_SUM, SUM, assert_within
 
 from fastlogreg._design import CSRDesign, DenseDesign, as_design
 from fastlogreg._kernels import dispatch
 
-EPS = np.finfo(float).eps
-# A sum's longest chain of additions has some 500 links (samples of a block, then blocks, then chunks), each of which
-# may round by EPS / 2; the plain twin's chains are no longer.
-SUM = 500 * EPS
-# A chain over all samples of the largest chunk has up to 35000, but their roundings do not conspire.
-LONG_SUM = 5000 * EPS
 # Of few enough samples for a matrix (n, n).
 SHORT = [name for name in zoo.NAMES if name not in zoo.LARGE]
 LAYOUTS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": sp.csr_matrix}
@@ -57,12 +50,6 @@ class Problem:
     @property
     def logit_errors(self):
         return SUM * twins.logits(self.sizes, np.abs(self.coef), np.abs(self.intercept))
-
-
-def assert_within(actual, expected, error):
-    """Elementwise; a result that is NaN fails."""
-    excess = np.abs(actual - expected) - error
-    assert np.all(excess <= 0), f"error {np.max(np.abs(actual - expected))} beyond its bound by {np.nanmax(excess)}"
 
 
 def all_passes(design, problem):

@@ -465,7 +465,7 @@ class TestErrors:
         X, y = make_data()
         cases = [
             (np.zeros(len(y)), "only one class"),
-            (np.arange(len(y)) % 3, "Only binary classification is supported. The type of the target is multiclass"),
+            (y + 0.5 * (np.arange(len(y)) % 2), "Unknown label type: continuous"),
             (np.linspace(0, 1, len(y)), "Unknown label type"),
             (y[:-1], "inconsistent numbers of samples"),
             (np.where(y == 1, np.nan, 0.0), "NaN"),
@@ -508,8 +508,8 @@ class TestErrors:
         before = vars(model).copy()
         bad = X[:, :3].copy()
         bad[0, 0] = np.nan
-        for args in ((bad, y), (X, np.arange(len(y)) % 3), (X, y, np.zeros(len(y)))):
-            with pytest.raises(ValueError, match=r"NaN|binary|zero"):
+        for args in ((bad, y), (X, np.zeros(len(y))), (X, y, np.zeros(len(y)))):
+            with pytest.raises(ValueError, match=r"NaN|only one class|zero"):
                 model.fit(*args)
             assert vars(model).keys() == before.keys()
             assert all(vars(model)[name] is value for name, value in before.items())

@@ -306,7 +306,9 @@ class TestRowSpan:
         assert not has_cheap_row_span(objective_of(X[:51], y[:51]))
         assert has_cheap_row_span(objective_of(X[:40, :300], y[:40]))  # 301 parameters with the intercept
         assert not has_cheap_row_span(objective_of(X[:40, :300], y[:40], fit_intercept=False))
-        assert not has_cheap_row_span(objective_of(X[:40], np.vstack([y[:40], 1 - y[:40]])))
+        # what counts is the columns of one output
+        assert has_cheap_row_span(objective_of(X[:40], np.vstack([y[:40], 1 - y[:40]])))
+        assert not has_cheap_row_span(objective_of(X[:40, :200], np.vstack([y[:40], 1 - y[:40]])))
 
     def test_not_where_samples_are_more_than_parameters(self):
         X, y = make_data(0, 402, 400)

@@ -72,3 +72,41 @@ def minimum(X, target, weight, l2, coef, intercept, fit_intercept=True):
         coef, intercept = end
         lowest = value(*problem, *end)
     raise AssertionError("no convergence: the start is far, or the problem is flat")
+
+
+def softmax_logits(X, coef, intercept):
+    """Of K classes (n, K); so are their targets."""
+    return X @ coef.T + intercept
+
+
+def softmax(u):
+    prob = np.exp(u - u.max(axis=1, keepdims=True))
+    return prob / prob.sum(axis=1, keepdims=True)
+
+
+def softmax_losses(u, target):
+    shifted = u - u.max(axis=1, keepdims=True)
+    return (target * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted)).sum(axis=1)
+
+
+def softmax_value(X, target, weight, l2, coef, intercept):
+    """The mean objective of K classes."""
+    loss = weight @ softmax_losses(softmax_logits(X, coef, intercept), target)
+    return loss / weight.sum() + l2 / 2 * (coef**2).sum()
+
+
+def softmax_gradient(X, target, weight, l2, coef, intercept):
+    """Of `softmax_value` in the coefficients (K, d) and in the intercepts (K,)."""
+    residual = weight[:, None] * (softmax(softmax_logits(X, coef, intercept)) - target)
+    return residual.T @ X / weight.sum() + l2 * coef, residual.sum(axis=0) / weight.sum()
+
+
+def softmax_hessian(X, weight, l2, coef, intercept):
+    """Of `softmax_value` (K (d + 1), K (d + 1)): for each class its coefficients, then its intercept."""
+    n_classes, width = len(coef), X.shape[1] + 1
+    Z = np.column_stack([X, np.ones(len(X))])
+    prob = softmax(softmax_logits(X, coef, intercept))
+    curvature = prob[:, :, None] * (np.eye(n_classes) - prob[:, None, :])
+    matrix = np.einsum("i,ikl,ia,ib->kalb", weight / weight.sum(), curvature, Z, Z, optimize=True)
+    matrix = matrix.reshape(n_classes * width, n_classes * width)
+    return matrix + np.diag(np.tile(np.append(np.full(width - 1, l2), 0.0), n_classes))

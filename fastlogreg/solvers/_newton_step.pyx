@@ -8,6 +8,8 @@ from fastlogreg.solvers._factored_hessian import dual_sums
 
 # A value is known to a few units in its last place.
 VALUE_NOISE = 8 * 2.0 ** -52
+# What a difference of two values is good for, with room for rounding in the sums that prove a gap.
+cdef double DESCENT_NOISE = 100 * 8 * 2.0 ** -52
 cdef double GRADIENT_NOISE = 16 * 2.0 ** -52
 
 
@@ -64,7 +66,7 @@ cdef class NewtonStep:
         """What the step from `start` says of the gap of a point that is no higher: the dual variables prove both."""
         if not (self.proven and isfinite(self.gap)):
             return self.gap
-        return max(self.gap - (start.value - point.value), VALUE_NOISE * start.value)
+        return min(self.gap, max(self.gap - (start.value - point.value), DESCENT_NOISE * start.value))
 
 
 def step_along(objective, Point point, Direction direction):
