@@ -19,6 +19,9 @@ from fastlogreg._evaluation import Point
 from fastlogreg._objective import Objective
 from fastlogreg._softmax_passes import SoftmaxPasses
 
+# With more parameters, the Gram matrices of all pairs of classes take longer than the passes they spare.
+MAX_MATRIX_PARAMETERS = 800
+
 
 class SoftmaxObjective(Objective):
     """The mean objective of K classes.
@@ -102,7 +105,7 @@ class SoftmaxObjective(Objective):
     @property
     def has_matrix(self):
         """Whether the Hessian's matrix costs little more than readings of X."""
-        return not self.design.is_sparse
+        return not self.design.is_sparse and self.n_parameters <= MAX_MATRIX_PARAMETERS
 
     def over(self, design):
         """The same objective over another matrix X of the same samples."""
