@@ -28,6 +28,8 @@ MAX_ENTRIES = 16_000_000
 FULLEST_COLUMNS = 300
 # Columns with less than this part of the mean square that they have in all rows are not known from the sample.
 SEEN = 0.05
+# So many rows with curvature tell how much of it a class has.
+FEW_ROWS = 10
 # Keeps columns that depend on one another apart.
 ROUNDING = 1e-9
 
@@ -52,6 +54,11 @@ class ClassBlocks:
             self._rows, self._weight = design.take(rows), self._weight[rows]
         self._choose_columns(design.n_features + objective.fit_intercept)
         n_columns = len(self._places)
+        if n_columns:
+            gram = self._part.gram(self._weight, self._coordinates.center)
+            self._pooled = self._coordinates.gram(
+                gram, self._coordinates.inverse_intercept_scale**-2 / self._weight.sum()
+            )
         self._n_drawn = max(ROWS_A_COLUMN * n_columns, min(CHEAP_ROWS * n_samples // (n_columns + 1), n_samples // 4))
 
     def _choose_columns(self, n_columns):
@@ -77,7 +84,7 @@ class ClassBlocks:
         curvature = np.multiply(prob.T, 1.0 - prob.T, order="C") * self._weight
         ridge = objective.ridge.reshape(objective.n_outputs, -1)[0]
         # In standardised coordinates, mean squares are one at the start, without the penalty.
-        mean_curvature = curvature.mean(axis=1) / np.mean(self._weight) * objective.inverse_intercept_scale**2
+        mean_curvature = self._mean_curvature(curvature) * objective.inverse_intercept_scale**2
         expected = np.maximum(np.outer(mean_curvature, 1.0 - ridge), np.finfo(np.float32).tiny)
         factors = self._factors(curvature, ridge, expected)
 
@@ -92,6 +99,16 @@ class ClassBlocks:
 
         return precondition
 
+    def _mean_curvature(self, curvature):
+        """That of each class (K,): the sample's, and where few of its rows have any, what the share of the class in all
+        rows lets expect.
+        """
+        share = self._objective.mean_target
+        sampled = curvature.sum(axis=1) / self._weight.sum()
+        likely = share * (1.0 - share) * (sampled.sum() / (share * (1.0 - share)).sum())
+        n_effective = _effective_rows(curvature)
+        return (n_effective * sampled + FEW_ROWS * likely) / (n_effective + FEW_ROWS)
+
     def _factors(self, curvature, ridge, expected):
         """The Cholesky factor of each class's block, in single precision for it only preconditions, or None."""
         if len(self._places) == 0:
@@ -104,6 +121,10 @@ class ClassBlocks:
     def _factor(self, curvature, ridge, expected):
         rows, weight = self._drawn(curvature)
         block = self._coordinates.gram(rows.gram(weight, self._coordinates.center), 1.0 / self._weight.sum())
+        trust = min(1.0, float(_effective_rows(weight)) / len(block))
+        if trust < 1.0:
+            block *= trust
+            block += (1.0 - trust) * expected.max() * self._pooled
         seen = np.diagonal(block) > SEEN * expected
         block.flat[:: len(block) + 1] += ridge + np.where(seen, ROUNDING * expected, expected)
         factor, failed = scipy.linalg.lapack.dpotrf(block.T, lower=True, overwrite_a=True)
@@ -117,3 +138,9 @@ class ClassBlocks:
         places = (np.arange(self._n_drawn) + 0.5) * (running[-1] / self._n_drawn)
         drawn = np.minimum(np.searchsorted(running, places), len(curvature) - 1)
         return self._part.take(drawn), np.full(self._n_drawn, running[-1] / self._n_drawn)
+
+
+def _effective_rows(weights):
+    """How many equal weights tell as much as these, along the last axis."""
+    squares = np.einsum("...i,...i->...", weights, weights)
+    return weights.sum(axis=-1) ** 2 / np.maximum(squares, np.finfo(float).tiny)
