@@ -6,6 +6,8 @@ that is exact up to the factors 1 - p_k. The blocks spare the K (K - 1) / 2 othe
 parameter spares most of the products: it is an inverse to start from, which secant pairs or conjugate gradients mend.
 """
 
+import functools
+
 import numpy as np
 import scipy.linalg
 
@@ -51,14 +53,10 @@ class ClassBlocks:
         if n_samples * n_classes > max(FEW_PROBABILITIES, MAX_SHARE * design.n_entries):
             n_rows = int(MAX_COPY * n_samples * design.n_entries / (design.n_entries + n_samples * n_classes))
             rows = stratified_rows(n_samples, max(n_rows, RUN))
-            self._rows, self._weight = design.take(rows), self._weight[rows]
+            if self._weight[rows].any():
+                self._rows, self._weight = design.take(rows), self._weight[rows]
         self._choose_columns(design.n_features + objective.fit_intercept)
         n_columns = len(self._places)
-        if n_columns:
-            gram = self._part.gram(self._weight, self._coordinates.center)
-            self._pooled = self._coordinates.gram(
-                gram, self._coordinates.inverse_intercept_scale**-2 / self._weight.sum()
-            )
         self._n_drawn = max(ROWS_A_COLUMN * n_columns, min(CHEAP_ROWS * n_samples // (n_columns + 1), n_samples // 4))
 
     def _choose_columns(self, n_columns):
@@ -76,6 +74,12 @@ class ClassBlocks:
         columns, self._part = fullest
         self._coordinates = objective.coordinates.of_columns(columns)
         self._places = np.append(columns, self._places[objective.design.n_features :])
+
+    @functools.cached_property
+    def _pooled(self):
+        """A class's block where all samples have the curvature of the start."""
+        gram = self._part.gram(self._weight, self._coordinates.center)
+        return self._coordinates.gram(gram, self._coordinates.inverse_intercept_scale**-2 / self._weight.sum())
 
     def at(self, point):
         """The function that applies the approximate inverse at a point."""
@@ -122,7 +126,7 @@ class ClassBlocks:
         rows, weight = self._drawn(curvature)
         block = self._coordinates.gram(rows.gram(weight, self._coordinates.center), 1.0 / self._weight.sum())
         trust = min(1.0, float(_effective_rows(weight)) / len(block))
-        if trust < 1.0:
+        if trust < 1.0:  # the largest diagonal is that of a parameter which the penalty leaves alone
             block *= trust
             block += (1.0 - trust) * expected.max() * self._pooled
         seen = np.diagonal(block) > SEEN * expected

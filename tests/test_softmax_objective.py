@@ -13,6 +13,7 @@ from fastlogreg._class_blocks import ClassBlocks
 from fastlogreg._contrasts import contrasts, of_contrasts, of_pairs
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
+from fastlogreg._pilot import stratified_rows
 from fastlogreg._row_span import RowSpan
 from fastlogreg._softmax_objective import SoftmaxObjective
 from fastlogreg.solvers import SOLVERS
@@ -299,6 +300,27 @@ class TestClassBlocks:
             with_blocks = self.products(objective, point, ClassBlocks(objective).at(point))
             without = self.products(objective, point, lambda residual: residual)
             assert with_blocks <= 0.5 * without
+
+    def test_few_rows_for_many_classes(self, monkeypatch):
+        """A copy of a few rows tells little of each class; what all tell together spares products all the same."""
+        monkeypatch.setattr("fastlogreg._class_blocks.FEW_PROBABILITIES", 0)
+        objective = problem(3000, 20, 60)
+        for parameters in (objective.start(), minimum(objective).parameters):
+            point = objective.evaluate(parameters + 0.01)
+            blocks = ClassBlocks(objective)
+            assert blocks._rows.n_samples < 300
+            with_blocks = self.products(objective, point, blocks.at(point))
+            assert with_blocks < self.products(objective, point, lambda residual: residual)
+
+    def test_no_weight_in_the_copied_rows(self, monkeypatch):
+        monkeypatch.setattr("fastlogreg._class_blocks.FEW_PROBABILITIES", 0)
+        copied = stratified_rows(3000, 187 // 8 * 8)
+        weight = np.ones(3000)
+        weight[copied] = 0.0
+        monkeypatch.setattr("fastlogreg._class_blocks.stratified_rows", lambda *_: copied)
+        objective = problem(3000, 20, 60, sample_weight=weight)
+        point = objective.evaluate(objective.start())
+        assert np.isfinite(ClassBlocks(objective).at(point)(point.gradient)).all()
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     def test_is_symmetric_and_positive(self, fit_intercept):
