@@ -104,11 +104,13 @@ class ClassBlocks:
         return precondition
 
     def _mean_curvature(self, curvature):
-        """That of each class (K,): the sample's, and where few of its rows have any, what the share of the class in all
-        rows lets expect.
+        """That of each class (K,); where few rows of a sample have any, what the share of the class in all rows lets
+        expect.
         """
         share = self._objective.mean_target
         sampled = curvature.sum(axis=1) / self._weight.sum()
+        if self._rows is self._objective.design:
+            return sampled
         likely = share * (1.0 - share) * (sampled.sum() / (share * (1.0 - share)).sum())
         n_effective = _effective_rows(curvature)
         return (n_effective * sampled + FEW_ROWS * likely) / (n_effective + FEW_ROWS)
@@ -126,7 +128,8 @@ class ClassBlocks:
         rows, weight = self._drawn(curvature)
         block = self._coordinates.gram(rows.gram(weight, self._coordinates.center), 1.0 / self._weight.sum())
         trust = min(1.0, float(_effective_rows(weight)) / len(block))
-        if trust < 1.0:  # the largest diagonal is that of a parameter which the penalty leaves alone
+        if trust < 1.0 and self._rows is not self._objective.design:
+            # the largest diagonal is that of a parameter which the penalty leaves alone
             block *= trust
             block += (1.0 - trust) * expected.max() * self._pooled
         seen = np.diagonal(block) > SEEN * expected
