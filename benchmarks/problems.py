@@ -239,7 +239,7 @@ RECIPES = {
     "separable_5000x50": Recipe("full", partial(separable, 5_000, 50), C=1e4),
     "wide_300x5000": Recipe("full", partial(wide, 300, 5_000)),
     "text_10000x20000": Recipe("full", partial(text, 10_000, 20_000)),
-    "power_law_1000000x1000000": Recipe("full", partial(power_law, 1_000_000, 1_000_000, 50)),
+    "power_law_1000000x1000000": Recipe("long", partial(power_law, 1_000_000, 1_000_000, 50), limit=60.0),
     "skin": Recipe("full", partial(real, "skin")),
     "skin_poly": Recipe("full", partial(real, "skin_poly")),
     "covtype20k_spruce": Recipe("full", partial(real, "covtype20k", lambda y: y == 0)),
