@@ -285,7 +285,7 @@ def _clear_intercept_residuals(hessian, direction, residual):
     block = hessian.intercept_block()
     width = direction.size // len(block)
     shift = np.zeros_like(direction)
-    shift[width - 1 :: width] = np.linalg.lstsq(block, residual[width - 1 :: width])[0]
+    shift[width - 1 :: width] = np.linalg.lstsq(block, residual[width - 1 :: width], rcond=None)[0]
     direction -= shift
     residual -= hessian.dot(shift)
 
