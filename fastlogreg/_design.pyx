@@ -371,7 +371,7 @@ cdef class Design:
     cdef _run(self, chunk_function chunk, pass_job *job):
         """Run the pass and return the sum of what its chunks left."""
         cdef double[::1] sums = np.empty(job.partial_size)
-        self._run_into(chunk, job, &sums[0])
+        self._run_into(chunk, job, &sums[0] if job.partial_size else NULL)
         return sums.base
 
     cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:

@@ -281,10 +281,7 @@ cdef class SoftmaxPasses:
 
     def __init__(self, Design design, Py_ssize_t n_classes, target, const double[::1] sample_weight=None):
         self.design, self.n_classes, self._width = design, n_classes, _padded(n_classes)
-        if target.ndim == 1:
-            self._label = target
-        else:
-            self._target = target
+        self._label, self._target = (target, None) if target.ndim == 1 else (None, target)
         n_targets = target.shape[0]
         if n_targets != design.n_samples or (target.ndim == 2 and target.shape[1] != n_classes):
             raise ValueError(f"target is {target.shape}, for {design.n_samples} samples and {n_classes} classes")
