@@ -20,7 +20,7 @@ from fastlogreg import LogisticRegression, SGDLogisticRegression, _sgd
 
 SKLEARN_VERSION = parse_version(sklearn.__version__)
 # scikit-learn < 1.8 leaves the penalty out of what `tol` compares, and has 0 as the default of eta0.
-OTHER_STOPPING = SKLEARN_VERSION < parse_version("1.8")
+OTHER_STOPPING = parse_version("1.8") > SKLEARN_VERSION
 ETA0_WAS_ZERO = {"eta0"} if OTHER_STOPPING else set()
 SCHEDULES = ["constant", "optimal", "invscaling", "adaptive"]
 
