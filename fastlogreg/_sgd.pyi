@@ -1,11 +1,10 @@
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 _Float64 = NDArray[np.float64]
-
-MAX_NEWTON_FEATURES: int
 
 def shuffle(order: NDArray[np.int32], seed: int) -> None: ...
 
@@ -53,3 +52,8 @@ class DiagonalSteps(Steps):
     def __init__(
         self, coef: _Float64, intercept: float, alpha: float, l1_ratio: float, fit_intercept: bool
     ) -> None: ...
+
+def adaptive_steps(
+    coef: _Float64, intercept: float, sparse: bool, alpha: float, l1_ratio: float, fit_intercept: bool
+) -> NewtonSteps | DiagonalSteps: ...
+def take_epoch(steps: Steps, number: int, feed: Callable[[], None]) -> float | None: ...

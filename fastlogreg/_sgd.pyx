@@ -15,6 +15,7 @@ from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy, memset
 from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
 
+from fastlogreg._design cimport Design
 from fastlogreg._kernels.dispatch cimport (
     PANEL_ALIGNMENT,
     C_ORDER_F64,
@@ -27,13 +28,14 @@ from fastlogreg._kernels.dispatch cimport (
     design_view,
     layout_kernels,
     memory_range,
+    sgd_batches,
     sgd_rows,
     sgd_rule,
     sgd_state,
     sparse_row,
 )
 
-from fastlogreg._design import CSRDesign, as_design
+from fastlogreg._design import as_design
 
 # Rows copied at a time where steps take one each: they stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 128
@@ -88,17 +90,16 @@ cdef class Rows:
     cdef object _keep_alive
 
     def __init__(self, X):
-        design = as_design(X)
+        cdef Design design = as_design(X)
         X = design.X
         self.n_samples, self.n_features = X.shape
         if max(X.shape) >= 2**31:
             raise ValueError(f"X is {self.n_samples} x {self.n_features}: there is room for 2^31 at most")
         self._single = X.dtype == np.float32
-        self.sparse = isinstance(design, CSRDesign)
+        self.sparse = design.is_sparse
         if self.sparse:
-            data, indices = np.require(X.data, requirements="CA"), np.require(X.indices, requirements="CA")
-            indptr = np.require(X.indptr, dtype=indices.dtype, requirements="CA")
-            self._keep_alive = data, indices, indptr
+            self._keep_alive = design._keep_alive
+            data, indices, indptr = self._keep_alive
             self._wide_indices = indices.itemsize == 8
             self._values = <const char *><size_t>data.ctypes.data
             self._columns = <const void *><size_t>indices.ctypes.data
@@ -113,6 +114,10 @@ cdef class Rows:
         if self._wide_indices:
             return (<const int64_t *>self._starts)[i + 1] - (<const int64_t *>self._starts)[i]
         return (<const int32_t *>self._starts)[i + 1] - (<const int32_t *>self._starts)[i]
+
+    cdef Py_ssize_t longest_row(self):
+        """Stored entries of the fullest row, and room for one more."""
+        return 1 + (int(np.diff(self._keep_alive[2]).max()) if self.sparse else self.n_features)
 
     cdef void copy_dense(self, Py_ssize_t i, double *out) noexcept nogil:
         if self._single:
@@ -259,18 +264,18 @@ cdef class RowBlock:
         cdef const int32_t *places = &order[0] if order is not None else NULL
         cdef const double *weights = &weight[0] if weight is not None else NULL
         with nogil:
-            self._append(rows, &target[0], weights, places, first, n)
+            self._append(rows, &target[0], weights, places, first, n, end)
             self._look_ahead(rows, places, first + n, min(end, first + n + self.capacity))
         return n
 
     cdef void _append(self, Rows rows, const double *target, const double *weight, const int32_t *order,
-                      Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+                      Py_ssize_t first, Py_ssize_t n, Py_ssize_t end) noexcept nogil:
         cdef Py_ssize_t k, i, at
         for k in range(first, first + n):
             i = k
             if order != NULL:
                 i = order[k]
-                if k + AHEAD < first + n:
+                if k + AHEAD < end:
                     prefetch(target + order[k + AHEAD])
                     if weight != NULL:
                         prefetch(weight + order[k + AHEAD])
@@ -335,7 +340,8 @@ cdef class RowBlock:
 
     cdef design_view view(self) noexcept nogil:
         cdef design_view view
-        view.values, view.columns, view.row_starts = &self._values[0], &self._columns[0], &self._starts[0]
+        view.values, view.row_starts = &self._values[0], &self._starts[0]
+        view.columns = &self._columns[0] if self.sparse else NULL
         view.n_samples, view.n_features, view.stride = self.count, self.width, self.width
         return view
 
@@ -396,7 +402,8 @@ cdef class Steps:
     cdef _charge(self, double l1, double l2):
         """The penalty of all samples at the coefficients that the epoch ends with."""
         coef, _ = self._solution()
-        self.penalty_sum = self.count * (0.5 * l2 * float(coef @ coef) + l1 * float(np.abs(coef).sum()))
+        norm = float(np.abs(coef).sum()) if l1 else 0.0
+        self.penalty_sum = self.count * (0.5 * l2 * float(coef @ coef) + l1 * norm)
 
     def solution(self):
         """Coefficients (d,) and the intercept, as they were if the stream ended here."""
@@ -449,7 +456,9 @@ cdef class GradientSteps(Steps):
         n_features = len(coef)
         self._batch_size = settings["batch_size"]
         single = self._batch_size == 1
-        self.block = RowBlock(BLOCK_ROWS if single else self._batch_size, n_features, sparse, False, single)
+        # Whole batches, so that how many fit does not matter.
+        capacity = max(1, BLOCK_ROWS // self._batch_size) * self._batch_size
+        self.block = RowBlock(capacity, n_features, sparse, False, single)
         self.coef = np.zeros(self.block.width)
         self.coef[:n_features] = coef
         self.average_coef = np.zeros(self.block.width) if settings["average"] else None
@@ -510,121 +519,46 @@ cdef class GradientSteps(Steps):
 
     def end_epoch(self):
         Steps.end_epoch(self)
-        if self._batch_size > 1:
+        if self._batch_size > 1 or self.block.sparse:
             self._charge(self._rule.l1, self._rule.l2)
 
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block
-        cdef sgd_rows rows
+        cdef sgd_batches batches
+        cdef sgd_rows *rows = &batches.rows
+        rows.count, rows.values, rows.rows = block.count, &block._values[0], block._rows
+        rows.width = block.n_features if block.sparse else block.width
+        rows.target, rows.weight, rows.logits_out = &block._target[0], &block._weight[0], &block._logits[0]
+        rows.n_ahead, rows.ahead = block.n_ahead, block._ahead
         if self._batch_size > 1:
-            self._batch_step()
+            batches.X, batches.layout, batches.batch_size = block.view(), block.kernels(), self._batch_size
+            batches.residual = &block._residual[0]
+            with nogil:
+                self.loss_sum += kernels.sgd_by_batches(&batches, &self._rule, &self._state)
         else:
-            rows.count, rows.values, rows.rows = block.count, &block._values[0], block._rows
-            rows.width = block.n_features if block.sparse else block.width
-            rows.target, rows.weight, rows.logits_out = &block._target[0], &block._weight[0], &block._logits[0]
-            rows.n_ahead, rows.ahead = block.n_ahead, block._ahead
             with nogil:
                 if block.sparse:
-                    kernels.sgd_csr(&rows, &self._rule, &self._state)
+                    kernels.sgd_csr(rows, &self._rule, &self._state)
                 else:
-                    kernels.sgd_dense(&rows, &self._rule, &self._state)
+                    kernels.sgd_dense(rows, &self._rule, &self._state)
+            self.loss_sum += kernels.bce(block.count, rows.logits_out, rows.target, NULL, 1, NULL, NULL, NULL).loss
             self.penalty_sum += self._state.penalty_sum
             self._state.penalty_sum = 0.0
-        self.loss_sum += kernels.bce(
-            block.count, &block._logits[0], &block._target[0], NULL, 1, NULL, NULL, NULL).loss
         self.count += block.count
-
-    cdef void _batch_step(self):
-        """One step along the mean gradient of the block."""
-        cdef const block_kernels *kernels = active_kernels()
-        cdef RowBlock block = self.block
-        cdef sgd_state *state = &self._state
-        cdef design_view view = block.view()
-        cdef Py_ssize_t m = block.count, i
-        cdef double zero = 0.0, eta, residuals, share
-        cdef double *residual = &block._residual[0]
-        cdef double *w = state.coef
-        block.kernels().logits(&view, 0, m, 1, w, &zero, &block._logits[0], m)
-        for i in range(m):
-            block._logits[i] = state.intercept + state.scale * block._logits[i]
-        residuals = kernels.bce(m, &block._logits[0], &block._target[0], &block._weight[0], 0, NULL, residual,
-                                NULL).residual / m
-        eta = _eta(&self._rule, state.t)
-        state.scale *= max(0.0, 1.0 - self._rule.l2 * eta)
-        if state.scale < SMALLEST_SCALE:
-            self._unscale()
-        for i in range(m):
-            residual[i] *= -eta / (m * state.scale)
-        block.kernels().add_gradient(&view, 0, m, 1, residual, m, w)
-        state.intercept -= self._rule.intercept_rate * eta * residuals
-        if self._rule.average > 0 and state.t >= self._rule.average:
-            share = 1.0 / (state.t - self._rule.average + 1.0)
-            for i in range(m):
-                residual[i] *= -state.average_a
-            block.kernels().add_gradient(&view, 0, m, 1, residual, m, state.average_coef)
-            if share < 1.0:
-                state.average_b /= 1.0 - share
-            state.average_a += share * state.average_b * state.scale
-            state.average_intercept += (state.intercept - state.average_intercept) * share
-        state.t += 1.0
-        if self._rule.l1 > 0:
-            state.accrued_l1 += self._rule.l1 * eta
-            self._truncate(block)
-
-    cdef void _truncate(self, RowBlock block) noexcept:
-        """The L1 penalty that has accrued, taken from the coefficients of the columns in the block."""
-        cdef Py_ssize_t k
-        if block.sparse:
-            for k in range(block._starts[block.count]):
-                self._truncate_one(block._columns[k])
-        else:
-            for k in range(block.n_features):
-                self._truncate_one(k)
-
-    cdef void _truncate_one(self, Py_ssize_t j) noexcept:
-        cdef sgd_state *state = &self._state
-        cdef double before = state.coef[j] * state.scale, after = before
-        if before > 0:
-            after = max(0.0, before - (state.accrued_l1 + state.had_l1[j]))
-        elif before < 0:
-            after = min(0.0, before + (state.accrued_l1 - state.had_l1[j]))
-        state.had_l1[j] += after - before
-        state.coef[j] = after / state.scale
-        if state.average_coef != NULL:
-            state.average_coef[j] -= state.average_a * (after - before) / state.scale
-
-    cdef void _unscale(self) noexcept:
-        cdef sgd_state *state = &self._state
-        cdef Py_ssize_t j
-        for j in range(self._coef.shape[0]):
-            if state.average_coef != NULL:
-                state.average_coef[j] = (state.average_coef[j] + state.average_a * state.coef[j]) / state.average_b
-            state.coef[j] *= state.scale
-        state.average_a, state.average_b, state.scale = 0.0, 1.0, 1.0
 
     def _solution(self):
         cdef sgd_state *state = &self._state
-        coef = state.scale * (state.shrink * self.coef + state.move * self.pending_row)
-        intercept = state.intercept
+        # Dense single rows leave the last step pending; elsewhere the coefficients have it, and the average its share.
+        cdef bint pending = self._batch_size == 1 and not self.block.sparse
+        coef, intercept = state.scale * self.coef, state.intercept
+        if pending:
+            coef = state.shrink * coef + state.move * self.pending_row
         if 0 < self._rule.average < state.t:
             average = (self.average_coef + state.average_a * self.coef) / state.average_b
-            # dense single steps leave the last one pending; elsewhere the share of that has been added
-            pending = self._batch_size == 1 and not self.block.sparse and not self._rule.l1
-            coef = average + state.share * (coef - average) if pending else average
-            intercept = state.average_intercept
+            share = state.share if pending and not self._rule.l1 else 0.0
+            coef, intercept = average + share * (coef - average), state.average_intercept
         return coef[:self.block.n_features], intercept
-
-
-cdef double SMALLEST_SCALE = 1e-9
-
-
-cdef double _eta(const sgd_rule *rule, double t) noexcept:
-    if rule.schedule == SGD_OPTIMAL:
-        return 1.0 / (rule.alpha * (rule.optimal_start + t - 1.0))
-    if rule.schedule == SGD_INVSCALING:
-        return rule.eta0 / t ** rule.power_t
-    return rule.eta0
 
 
 _SCALARS = ("scale", "average_a", "average_b", "shrink", "move", "share", "intercept", "average_intercept", "square",
@@ -1001,6 +935,8 @@ cdef class DiagonalSteps(Steps):
 
     def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
              const int32_t[::1] order=None):
+        cdef double[::1] products = np.empty(rows.longest_row())
+        self._state.products = &products[0]
         Steps.feed(self, rows, target, weight, order)
         self.flush()
 
@@ -1037,3 +973,26 @@ def _restored_diagonal(penalty, block, sums, curvature, state, epoch):
     steps.loss_sum, steps.penalty_sum, steps.count = epoch
     steps._bind()
     return steps
+
+
+def adaptive_steps(coef, double intercept, bint sparse, double alpha, double l1_ratio, bint fit_intercept):
+    """The steps that need no rate: Newton's, or with L1 or many columns those with a curvature for each column."""
+    if l1_ratio == 0 and len(coef) <= MAX_NEWTON_FEATURES:
+        return NewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
+    return DiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+
+
+def take_epoch(steps, Py_ssize_t number, feed):
+    """Epoch `number`, counted from one, of the samples that ``feed()`` feeds.
+
+    Where the steps have exact ones, the epoch is one such from the second on, or from coefficients to start with. Then
+    its mean objective is returned, else None.
+    """
+    exact = hasattr(steps, "begin_exact") and (number > 1 or steps.warm)
+    if exact:
+        steps.begin_exact()
+    else:
+        steps.begin_epoch()
+    feed()
+    steps.end_epoch()
+    return steps.end_exact() if exact else None

@@ -26,6 +26,7 @@ from fastlogreg._logistic import unchanged_by_failure
 from fastlogreg._prediction import PredictionMixin
 from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_two_classes
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
+from fastlogreg.bce import bce_with_logits
 
 # What is read of a memory-mapped file before its pages are given back.
 MAPPED_BYTES = 64 * 2**20
@@ -227,9 +228,9 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             of_held_out = None if weight is None else weight[held_out]
             validation = _Accuracy(X[held_out], target[held_out], of_held_out)
         rows = _sgd.Rows(X)
-        steps = self._start(classes, rows)
         samples = _Samples(rows, target, weight, kept, self._seed(), mapped)
         with single_threaded_blas():
+            steps = self._start(classes, rows)
             callbacks = begin_callbacks(self, X, y, sample_weight)
             run = _Run(self, steps, samples, validation, X, classes, callbacks)
             run.until_done()
@@ -286,11 +287,11 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         target = _encode(y, known)
         weight = self._weight(sample_weight, X, target, known)
         rows = _sgd.Rows(X)
-        if hasattr(self, "_steps"):
-            steps = copy.deepcopy(self._steps)  # a call that fails shall leave it as it was
-        else:
-            steps = self._new_steps(np.zeros(X.shape[1]), 0.0, rows.sparse)
         with single_threaded_blas():
+            if hasattr(self, "_steps"):
+                steps = copy.deepcopy(self._steps)  # a call that fails shall leave it as it was
+            else:
+                steps = self._new_steps(np.zeros(X.shape[1]), 0.0, rows.sparse)
             steps.begin_epoch()
             _Samples(rows, target, weight, None, self._seed(), None).feed(steps)
             coef, intercept = steps.solution()
@@ -343,9 +344,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
     def _new_steps(self, coef, intercept, sparse):
         alpha, l1_ratio = self._penalty()
         if self.learning_rate == "auto":
-            if l1_ratio == 0 and len(coef) <= _sgd.MAX_NEWTON_FEATURES:
-                return _sgd.NewtonSteps(coef, intercept, sparse, alpha, self.fit_intercept)
-            return _sgd.DiagonalSteps(coef, intercept, alpha, l1_ratio, self.fit_intercept)
+            return _sgd.adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, self.fit_intercept)
         settings = {
             "schedule": self.learning_rate,
             "eta0": float(self.eta0),
@@ -500,15 +499,8 @@ class _Run:
     def _epoch(self):
         """Returns the gap of the objective, relatively, where the steps know it, else infinity."""
         steps = self.steps
-        exact = hasattr(steps, "begin_exact") and (self.n_iter > 1 or steps.warm)
-        if exact:
-            steps.begin_exact()
-        else:
-            steps.begin_epoch()
-        self.samples.feed(steps)
-        steps.end_epoch()
-        if exact:
-            value = steps.end_exact()
+        value = _sgd.take_epoch(steps, self.n_iter, lambda: self.samples.feed(steps))
+        if value is not None:
             self.loss_curve.append(value)
             return steps.gap / value if value > 0 else 0.0
         self.loss_curve.append((steps.loss_sum + steps.penalty_sum) / max(steps.count, np.finfo(float).tiny))
@@ -576,7 +568,7 @@ class _Accuracy(_Validation):
 class _CrossEntropy(_Validation):
     def __call__(self, coef, intercept):
         u = self.logits(coef, intercept)
-        loss = float(np.average(np.logaddexp(0, u) - self._target * u, weights=self._weight))
+        loss = float(bce_with_logits(self._target, u, sample_weight=self._weight))
         return loss, loss
 
 

@@ -10,6 +10,8 @@ import pytest
 import scipy.sparse as sp
 import sklearn
 import zoo
+from scipy.optimize import brentq
+from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDClassifier
 from sklearn.utils._seq_dataset import ArrayDataset64
@@ -199,6 +201,49 @@ class TestTwin:
         expected = twin(X, y, settings, order, weight)
         np.testing.assert_allclose(coef, expected[0], rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(intercept, expected[1], rtol=1e-10)
+
+    # With little L2 a column may meet saturated samples alone, whose curvature is tiny and magnifies rounding.
+    @pytest.mark.parametrize("alpha", [1e-2, 0.1])
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 0.9])
+    @pytest.mark.parametrize("single", [False, True])
+    def test_diagonal_steps(self, isa, alpha, l1_ratio, single):
+        X, y = sparse_data(n=300)
+        weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
+        if single:
+            X = X.astype(np.float32)
+        steps = _sgd.DiagonalSteps(np.zeros(X.shape[1]), 0.0, alpha, l1_ratio, True)
+        steps.begin_epoch()
+        steps.feed(_sgd.Rows(X), y.astype(float), weight)
+        coef, intercept = steps.solution()
+        expected = diagonal_twin(X.toarray().astype(float), y, weight, alpha, l1_ratio)
+        np.testing.assert_allclose(coef, expected[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(intercept, expected[1], rtol=1e-9)
+
+
+def diagonal_twin(X, y, weight, alpha, l1_ratio):
+    """Steps with a curvature for each column in plain NumPy, on dense X."""
+    l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
+    v, h = np.zeros((2, X.shape[1]))
+    b, h_b, total = 0.0, 0.0, 0.0
+    coef = np.zeros(X.shape[1])
+    for x, target, s in zip(X, y, weight, strict=True):
+        total += s
+        scale = l2 * total + h
+        scale = np.where(scale > 0, scale, 0.125 * s * x**2)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            w = np.where(scale > 0, np.sign(v) * np.maximum(np.abs(v) - l1 * total, 0) / scale, 0)
+            reach = np.where(scale > 0, x**2 / scale, 0).sum()
+        u = x @ w + b
+        p = expit(u)
+        curvature = s * p * (1 - p)
+        rate = 1 / (h_b + curvature + 0.25 * s)
+        g = brentq(lambda g: g - s * (target - expit(u + g * (reach + rate))), -s, s, xtol=1e-15)  # noqa: B023
+        v += g * x + 0.5 * curvature * x**2 * w
+        h += 0.5 * curvature * x**2
+        b, h_b = b + rate * g, h_b + curvature
+    scale = l2 * total + h
+    np.divide(np.sign(v) * np.maximum(np.abs(v) - l1 * total, 0), scale, out=coef, where=scale > 0)
+    return coef, b
 
 
 KINDS = {

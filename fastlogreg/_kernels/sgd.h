@@ -1,5 +1,5 @@
-/* Stochastic gradient steps of one sample each, on rows that the caller has gathered: dense rows padded with zeros to
- * whole vectors, or CSR with doubles and 32-bit columns.
+/* Stochastic gradient steps, on rows that the caller has gathered: dense rows padded with zeros to whole vectors, or
+ * CSR with doubles and 32-bit columns.
  *
  * A step takes w <- shrink w + move x with shrink = max(0, 1 - (1 - l1_ratio) eta alpha) and
  * move = -eta weight (sigma(u) - target), then truncates w by the L1 penalty that has accrued (Tsuruoka, Tsujii and
@@ -15,18 +15,19 @@ static inline double sgd_eta(const sgd_rule *rule, double t) {
     return rule->eta0;
 }
 
-/* sigma(u) - target, without cancellation for labels. */
+/* sigma(u) - target, without cancellation for labels and without a branch: signs of u cannot be foreseen. */
 static inline double sgd_slope(double u, double target) {
-    const double a = exp_nonpositive(splat(-fabs(u)))[0];
-    const double large = 1.0 / (1.0 + a), small = a * large;
-    return u >= 0.0 ? (1.0 - target) * large - target * small : (1.0 - target) * small - target * large;
+    const vdouble logit = splat(u), a = exp_nonpositive(-absolute(logit));
+    const double other = 1.0 - target;
+    return select(logit >= 0.0, other - target * a, other * a - target)[0] / (1.0 + a[0]);
 }
 
-/* What a sample with logit u does to the state's scalars: sets shrink, move and the share of the average. */
-static inline void sgd_move(const sgd_rule *rule, sgd_state *state, double u, double target, double weight) {
-    const double eta = sgd_eta(rule, state->t);
-    state->move = -eta * sgd_slope(u, target) * weight;
-    state->shrink = fmax(0.0, 1.0 - rule->l2 * eta);
+static inline double sgd_larger(double a, double b) { return a > b ? a : b; }
+
+/* What a step of length eta does to the state's scalars: sets shrink, move and the average's share. */
+static inline void sgd_move(const sgd_rule *rule, sgd_state *state, double eta, double weight, double slope) {
+    state->move = -(eta * weight) * slope; /* the slope is what the next logit waits for */
+    state->shrink = sgd_larger(1.0 - rule->l2 * eta, 0.0);
     state->accrued_l1 += rule->l1 * eta;
     state->intercept += rule->intercept_rate * state->move;
     state->share = 0.0;
@@ -74,8 +75,12 @@ static inline __attribute__((always_inline)) sgd_dots sgd_advance(ptrdiff_t widt
     return (sgd_dots){sum_of_lanes(&with_coef), sum_of_lanes(&with_row)};
 }
 
+/* Functions that do nothing but prefetch are pure in GCC's eyes, which deletes calls of them: these must be inlined
+ * before it looks. */
+#define SGD_PREFETCHES static inline __attribute__((always_inline)) void
+
 /* The i-th range that is wanted next. */
-static inline void sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
+SGD_PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
     if (i < rows->n_ahead)
         for (const char *at = rows->ahead[i].begin; at < rows->ahead[i].end; at += 64)
             __builtin_prefetch(at);
@@ -83,7 +88,7 @@ static inline void sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
 
 #define SPARSE_ROWS_AHEAD 4
 
-static inline void sgd_ask_row(const sgd_rows *rows, ptrdiff_t i) {
+SGD_PREFETCHES sgd_ask_row(const sgd_rows *rows, ptrdiff_t i) {
     if (i >= rows->count)
         return;
     const sparse_row row = rows->rows[i];
@@ -107,7 +112,7 @@ static inline __attribute__((always_inline)) void sgd_dense_linear(const sgd_row
         dots = sgd_advance(width, state, done, x, next, average);
         rows->logits_out[i] = u;
         state->penalty_sum += 0.5 * rule->l2 * state->square;
-        sgd_move(rule, state, u, rows->target[i], rows->weight[i]);
+        sgd_move(rule, state, sgd_eta(rule, state->t), rows->weight[i], sgd_slope(u, rows->target[i]));
         done = x;
     }
     memmove(state->pending_row, done, (size_t)width * sizeof(double));
@@ -116,7 +121,8 @@ static inline __attribute__((always_inline)) void sgd_dense_linear(const sgd_row
 
 /* One coefficient truncated towards zero by the L1 penalty it has not had yet; `had` is what it had, signed. */
 static inline double sgd_truncated(double w, double accrued, double *had) {
-    const double cut = w > 0.0 ? fmax(0.0, w - (accrued + *had)) : w < 0.0 ? fmin(0.0, w + (accrued - *had)) : w;
+    const double size = sgd_larger(fabs(w) - accrued - (w > 0.0 ? *had : -*had), 0.0);
+    const double cut = w > 0.0 ? size : w < 0.0 ? -size : w;
     *had += cut - w;
     return cut;
 }
@@ -130,7 +136,7 @@ static void sgd_dense_l1(const sgd_rows *rows, const sgd_rule *rule, sgd_state *
         const double u = state->intercept + sgd_dots_of(width, w, w, x).with_coef;
         rows->logits_out[i] = u;
         state->penalty_sum += 0.5 * rule->l2 * state->square + rule->l1 * state->absolute;
-        sgd_move(rule, state, u, rows->target[i], rows->weight[i]);
+        sgd_move(rule, state, sgd_eta(rule, state->t), rows->weight[i], sgd_slope(u, rows->target[i]));
         double square = 0.0, absolute_sum = 0.0;
         for (ptrdiff_t j = 0; j < width; j++) {
             const double moved = state->shrink * w[j] + state->move * x[j];
@@ -169,67 +175,66 @@ static void sgd_unscale(sgd_state *state, ptrdiff_t n_features) {
     state->scale = 1.0;
 }
 
-/* Adds to a coefficient; returns what its square grew by. */
-static inline double sgd_add(double *w, double step) {
-    const double before = *w, after = before + step;
-    *w = after;
-    return step * (before + after);
+#define SGD_SMALLEST_SCALE 1e-9
+
+/* Brings scale back where shrinking has made it tiny. */
+static inline void sgd_shrink(sgd_state *state, ptrdiff_t n_features) {
+    state->scale *= state->shrink;
+    if (state->scale < SGD_SMALLEST_SCALE)
+        sgd_unscale(state, n_features);
 }
 
-#define SGD_SMALLEST_SCALE 1e-9
+/* The coefficient of column j without the L1 penalty it has not had yet. */
+static inline void sgd_truncate(sgd_state *state, ptrdiff_t j) {
+    const double before = state->scale * state->coef[j];
+    const double cut = sgd_truncated(before, state->accrued_l1, state->had_l1 + j);
+    state->coef[j] = cut / state->scale;
+    if (state->average_coef)
+        state->average_coef[j] -= state->average_a * (cut - before) / state->scale;
+}
+
+/* The average takes in its share of the coefficients, once average_coef has been told what these grew by. */
+static inline void sgd_share(sgd_state *state) {
+    if (state->share < 1.0)
+        state->average_b /= 1.0 - state->share;
+    state->average_a += state->share * state->average_b * state->scale;
+}
+
+static inline double sgd_sparse_dot(const sparse_row *row, const double *w) {
+    double sum[4] = {0.0, 0.0, 0.0, 0.0}; /* four chains hide the additions' latency */
+    ptrdiff_t k = 0;
+    for (; k + 4 <= row->count; k += 4)
+        for (int lane = 0; lane < 4; lane++)
+            sum[lane] += row->values[k + lane] * w[row->columns[k + lane]];
+    for (; k < row->count; k++)
+        sum[0] += row->values[k] * w[row->columns[k]];
+    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+}
+
+static inline void sgd_sparse_add(const sparse_row *row, double factor, double *w) {
+    for (ptrdiff_t k = 0; k < row->count; k++)
+        w[row->columns[k]] += factor * row->values[k];
+}
 
 static void sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole) {
     sgd_state local = *whole, *state = &local;
-    double *w = state->coef, *mean = state->average_coef;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->rows[i].values;
-        const int32_t *column = rows->rows[i].columns;
-        const ptrdiff_t n = rows->rows[i].count;
+        const sparse_row row = rows->rows[i];
         sgd_ask_row(rows, i + SPARSE_ROWS_AHEAD);
-        double sum[4] = {0.0, 0.0, 0.0, 0.0};
-        ptrdiff_t k = 0;
-        for (; k + 4 <= n; k += 4)
-            for (int lane = 0; lane < 4; lane++)
-                sum[lane] += x[k + lane] * w[column[k + lane]];
-        for (; k < n; k++)
-            sum[0] += x[k] * w[column[k]];
-        const double u = state->intercept + state->scale * ((sum[0] + sum[1]) + (sum[2] + sum[3]));
+        const double u = state->intercept + state->scale * sgd_sparse_dot(&row, state->coef);
         rows->logits_out[i] = u;
-        state->penalty_sum += 0.5 * rule->l2 * state->square + rule->l1 * state->absolute;
-        sgd_move(rule, state, u, rows->target[i], rows->weight[i]);
-        state->scale *= state->shrink;
-        state->square *= state->shrink * state->shrink;
-        state->absolute *= state->shrink;
-        if (state->scale < SGD_SMALLEST_SCALE)
-            sgd_unscale(state, rows->width);
-        const double move = state->move / state->scale, of_average = state->average_a * move;
-        double grown[4] = {0.0, 0.0, 0.0, 0.0}; /* of the squared norm; four chains hide the additions' latency */
-        for (k = 0; k + 4 <= n; k += 4)
-            for (int lane = 0; lane < 4; lane++)
-                grown[lane] += sgd_add(w + column[k + lane], move * x[k + lane]);
-        for (; k < n; k++)
-            grown[0] += sgd_add(w + column[k], move * x[k]);
-        const double square = (grown[0] + grown[1]) + (grown[2] + grown[3]);
-        state->square += square * state->scale * state->scale;
+        sgd_move(rule, state, sgd_eta(rule, state->t), rows->weight[i], sgd_slope(u, rows->target[i]));
+        sgd_shrink(state, rows->width);
+        const double move = state->move / state->scale;
+        sgd_sparse_add(&row, move, state->coef);
         if (state->share > 0.0) {
-            for (k = 0; k < n; k++)
-                mean[column[k]] -= of_average * x[k];
-            if (state->share < 1.0)
-                state->average_b /= 1.0 - state->share;
-            state->average_a += state->share * state->average_b * state->scale;
+            sgd_sparse_add(&row, -state->average_a * move, state->average_coef);
+            sgd_share(state);
         }
         if (rule->l1 > 0.0)
-            for (k = 0; k < n; k++) {
-                double *place = w + column[k];
-                const double before = *place, moved = state->scale * before;
-                const double cut = sgd_truncated(moved, state->accrued_l1, state->had_l1 + column[k]);
-                *place = cut / state->scale;
-                state->absolute += fabs(cut) - fabs(moved - state->move * x[k]);
-                state->square += cut * cut - moved * moved;
-                if (mean)
-                    mean[column[k]] -= state->average_a * (*place - before);
-            }
-        state->shrink = 1.0;
+            for (ptrdiff_t k = 0; k < row.count; k++)
+                sgd_truncate(state, row.columns[k]);
+        state->shrink = 1.0; /* nothing is pending */
         state->move = 0.0;
     }
     *whole = local;
@@ -239,18 +244,17 @@ static void sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole
 static double sgd_implicit_slope(double u, double target, double weight, double reach) {
     double g = -weight * sgd_slope(u, target);
     double low = fmin(g, 0.0), high = fmax(g, 0.0);
-    for (int i = 0; i < 8; i++) {
+    for (int i = 0; i < 60; i++) { /* halving alone takes fifty */
         const double slope = sgd_slope(u + g * reach, target), p = slope + target;
         const double excess = g + weight * slope;
         if (excess > 0.0)
             high = g;
         else
             low = g;
-        const double newton = g - excess / (1.0 + weight * reach * p * (1.0 - p));
-        const double next = newton > low && newton < high ? newton : 0.5 * (low + high);
-        if (fabs(next - g) <= 1e-12 * weight)
+        const double step = excess / (1.0 + weight * reach * p * (1.0 - p)), next = g - step;
+        if (fabs(step) <= 1e-7 * weight) /* the error is about the square of Newton's last step */
             return next;
-        g = next;
+        g = next > low && next < high ? next : 0.5 * (low + high);
     }
     return g;
 }
@@ -267,37 +271,108 @@ static inline double sgd_scale(double so_far, double weight, double x) {
     return so_far > 0.0 ? so_far : 0.25 * SGD_CURVATURE_SHARE * weight * x * x;
 }
 
+/* The row's logit without the intercept, and what a unit of the residual moves it by; leaves w_j x_ij. */
+static sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state, double weight, double ridge,
+                                  double threshold) {
+    const double *x = row->values, *v = state->coef, *h = state->curvature;
+    const int32_t *column = row->columns;
+    double *product = state->products, u = 0.0, reach = 0.0;
+#pragma omp simd reduction(+ : u, reach)
+    for (ptrdiff_t k = 0; k < row->count; k++) {
+        const double scale = sgd_scale(ridge + h[column[k]], weight, x[k]);
+        const double step = scale > 0.0 ? x[k] / scale : 0.0;
+        product[k] = step * sgd_soft(v[column[k]], threshold);
+        u += product[k];
+        reach += step * x[k];
+    }
+    return (sgd_dots){u, reach};
+}
+
 static void sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
     double *v = state->coef, *h = state->curvature;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->rows[i].values;
-        const int32_t *column = rows->rows[i].columns;
-        const ptrdiff_t n = rows->rows[i].count;
+        const sparse_row row = rows->rows[i];
         const double weight = rows->weight[i];
         sgd_ask_row(rows, i + SPARSE_ROWS_AHEAD);
         state->t += weight;
-        const double ridge = rule->l2 * state->t, threshold = rule->l1 * state->t;
-        double u = state->intercept, reach = 0.0;
-        for (ptrdiff_t k = 0; k < n; k++) {
-            const double scale = sgd_scale(ridge + h[column[k]], weight, x[k]);
-            const double step = scale > 0.0 ? x[k] / scale : 0.0;
-            u += step * sgd_soft(v[column[k]], threshold);
-            reach += step * x[k];
-        }
+        const sgd_dots dots = sgd_diagonal_dots(&row, state, weight, rule->l2 * state->t, rule->l1 * state->t);
+        const double u = state->intercept + dots.with_coef;
         rows->logits_out[i] = u;
         if (weight == 0.0)
             continue;
         const double p = sgd_slope(u, rows->target[i]) + rows->target[i], curvature = weight * p * (1.0 - p);
         const double rate = rule->intercept_rate / (state->intercept_curvature + curvature + 0.25 * weight);
-        const double g = sgd_implicit_slope(u, rows->target[i], weight, reach + rate);
-        for (ptrdiff_t k = 0; k < n; k++) {
-            const double added = SGD_CURVATURE_SHARE * curvature * x[k] * x[k];
-            const double scale = sgd_scale(ridge + h[column[k]], weight, x[k]);
-            const double w = scale > 0.0 ? sgd_soft(v[column[k]], threshold) / scale : 0.0;
-            v[column[k]] += g * x[k] + added * w;
-            h[column[k]] += added;
+        const double g = sgd_implicit_slope(u, rows->target[i], weight, dots.with_row + rate);
+        const double charged = SGD_CURVATURE_SHARE * curvature;
+        for (ptrdiff_t k = 0; k < row.count; k++) {
+            const double x = row.values[k];
+            v[row.columns[k]] += (g + charged * state->products[k]) * x;
+            h[row.columns[k]] += charged * x * x;
         }
         state->intercept_curvature += curvature;
         state->intercept += rate * g;
     }
+}
+
+static void sgd_truncate_columns(const design_view *X, ptrdiff_t first, ptrdiff_t count, sgd_state *state) {
+    const int32_t *columns = X->columns, *starts = X->row_starts;
+    if (columns)
+        for (ptrdiff_t k = starts[first]; k < starts[first + count]; k++)
+            sgd_truncate(state, columns[k]);
+    else
+        for (ptrdiff_t j = 0; j < X->n_features; j++)
+            sgd_truncate(state, j);
+}
+
+/* The samples between one call of the logits' kernel and the next, which ask for as many of the rows to come. */
+#define SGD_ROWS_AT_ONCE 8
+
+/* One step along the mean gradient of `count` samples from `first` on; returns their loss. */
+static double sgd_batch_step(const sgd_batches *batches, ptrdiff_t first, ptrdiff_t count, const sgd_rule *rule,
+                             sgd_state *state) {
+    const sgd_rows *rows = &batches->rows;
+    const layout_kernels *layout = batches->layout;
+    const double zero = 0.0, *target = rows->target + first, *weight = rows->weight + first;
+    double *logits = rows->logits_out, *residual = batches->residual;
+    for (ptrdiff_t i = 0; i < count; i += SGD_ROWS_AT_ONCE) {
+        const ptrdiff_t n = count - i < SGD_ROWS_AT_ONCE ? count - i : SGD_ROWS_AT_ONCE;
+        for (ptrdiff_t k = i; k < i + n; k++)
+            sgd_ask(rows, first + k);
+        layout->logits(&batches->X, first + i, n, 1, state->coef, &zero, logits + i, n);
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        logits[i] = state->intercept + state->scale * logits[i];
+    const double loss = bce(count, logits, target, NULL, 1, NULL, residual, NULL).loss;
+    double residuals = 0.0;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        residual[i] *= weight[i];
+        residuals += residual[i];
+    }
+    const double eta = sgd_eta(rule, state->t);
+    sgd_move(rule, state, eta, 1.0 / (double)count, residuals);
+    sgd_shrink(state, batches->X.n_features);
+    for (ptrdiff_t i = 0; i < count; i++)
+        residual[i] *= -eta / ((double)count * state->scale);
+    layout->add_gradient(&batches->X, first, count, 1, residual, count, state->coef);
+    if (state->share > 0.0) {
+        for (ptrdiff_t i = 0; i < count; i++)
+            residual[i] *= -state->average_a;
+        layout->add_gradient(&batches->X, first, count, 1, residual, count, state->average_coef);
+        sgd_share(state);
+    }
+    if (rule->l1 > 0.0)
+        sgd_truncate_columns(&batches->X, first, count, state);
+    return loss;
+}
+
+static double sgd_by_batches(const sgd_batches *batches, const sgd_rule *rule, sgd_state *whole) {
+    const ptrdiff_t size = batches->batch_size, count = batches->rows.count;
+    sgd_state local = *whole;
+    double loss = 0.0;
+    for (ptrdiff_t first = 0; first < count; first += size)
+        loss += sgd_batch_step(batches, first, count - first < size ? count - first : size, rule, &local);
+    local.shrink = 1.0; /* nothing is pending */
+    local.move = 0.0;
+    *whole = local;
+    return loss;
 }

@@ -17,7 +17,7 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
     rows = _sgd.Rows(objective.design.X)
     order = np.arange(rows.n_samples, dtype=np.int32)
     coef, intercept = objective.to_coef(start)
-    steps = _steps(objective, rows, coef[0], float(intercept[0]))
+    steps = _sgd.adaptive_steps(coef[0], float(intercept[0]), rows.sparse, objective.l2, 0.0, objective.fit_intercept)
     point = objective.evaluate(start)
     on_iteration(0, point)
     ambition = 1.0
@@ -29,13 +29,8 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
                 on_iteration(n_iter, ended.point)
                 return ended
             ambition *= 0.1
-        exact = hasattr(steps, "begin_exact") and (n_iter > 1 or steps.warm)
-        (steps.begin_exact if exact else steps.begin_epoch)()
         _sgd.shuffle(order, n_iter)
-        steps.feed(rows, target, weight, order)
-        steps.end_epoch()
-        if exact:
-            steps.end_exact()
+        _sgd.take_epoch(steps, n_iter, lambda: steps.feed(rows, target, weight, order))
         coef, intercept = steps.solution()
         point = objective.evaluate(objective.from_coef(coef[np.newaxis], np.array([intercept])), recycle=point)
         on_iteration(n_iter, point)
@@ -44,9 +39,3 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
         if objective.proves_separable(point):
             return Solution(point, point.value, n_iter, Stop.SEPARABLE)
     return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
-
-
-def _steps(objective, rows, coef, intercept):
-    if rows.n_features <= _sgd.MAX_NEWTON_FEATURES:
-        return _sgd.NewtonSteps(coef, intercept, rows.sparse, objective.l2, objective.fit_intercept)
-    return _sgd.DiagonalSteps(coef, intercept, objective.l2, 0.0, objective.fit_intercept)
