@@ -18,14 +18,33 @@ def encode_labels(y):
     found = two_whole_numbers(y)
     if found is not None:
         return found
-    check_classification_targets(y)
-    classes, numbers = np.unique(y, return_inverse=True)
+    found = _close_integers(y)
+    if found is None:
+        check_classification_targets(y)
+        found = np.unique(y, return_inverse=True)
+    classes, numbers = found
     if len(classes) < 2:
         raise ValueError(
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
             f"{classes[0]!r}"
         )
     return classes, numbers.astype(np.intp if len(classes) > 2 else np.float64, copy=False)
+
+
+def _close_integers(y):
+    """The values of y (n,), sorted, and their numbers (n,), as np.unique gives them but without sorting; None where y
+    does not hold integers within a range of n.
+    """
+    if not (np.can_cast(y.dtype, np.intp) and y.dtype.isnative):
+        return None
+    low, high = int(y.min()), int(y.max())
+    if high - low >= y.size:
+        return None
+    places = y.astype(np.intp)
+    places -= low
+    present = np.bincount(places) > 0
+    classes = (np.flatnonzero(present) + low).astype(y.dtype)
+    return classes, places if len(classes) == len(present) else (np.cumsum(present) - 1)[places]
 
 
 def encode_two_classes(y):

@@ -5,6 +5,7 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from fastlogreg._labels import two_whole_numbers
+from fastlogreg._targets import encode_labels
 
 DTYPES = [bool, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, float]
 N = 301
@@ -71,3 +72,43 @@ def test_extremes(low, high, dtype):
 )
 def test_other_labels(y):
     assert two_whole_numbers(y) is None
+
+
+class TestSeveralClasses:
+    @pytest.mark.parametrize("dtype", [*DTYPES[1:], ">i4", str])
+    @pytest.mark.parametrize("values", [range(10), [3, 5, 120], [0, 1, 127]], ids=str)
+    def test_as_unique(self, values, dtype):
+        y = np.random.default_rng(0).choice(values, size=N).astype(dtype)
+        assert_encoded(y)
+        assert_encoded(y[::-1])
+
+    @pytest.mark.parametrize(
+        ("values", "dtype"),
+        [
+            ([-128, 0, 127], np.int8),
+            ([-3, -2, 40], np.int64),
+            ([-(2**63), 0, 2**63 - 1], np.int64),
+            ([2**63 - 3, 2**63 - 2, 2**63 - 1], np.int64),
+            ([-(2**63), -(2**63) + 1, -(2**63) + 2], np.int64),
+            ([0, 1, 2**64 - 1], np.uint64),
+            ([2**64 - 3, 2**64 - 2, 2**64 - 1], np.uint64),
+            ([0, N - 1, N], np.int32),
+        ],
+    )
+    def test_extremes(self, values, dtype):
+        assert_encoded(np.random.default_rng(1).permutation(np.resize(np.array(values, dtype=dtype), N)))
+
+    def test_integers_are_not_sorted(self, monkeypatch):
+        monkeypatch.setattr(np, "unique", None)
+        classes, target = encode_labels(np.array([7, 5, 9, 5, 7]))
+        assert_array_equal(classes, [5, 7, 9])
+        assert_array_equal(target, [1, 0, 2, 0, 1])
+
+
+def assert_encoded(y):
+    classes, target = encode_labels(y)
+    expected, numbers = np.unique(y, return_inverse=True)
+    assert_array_equal(classes, expected)
+    assert classes.dtype == y.dtype
+    assert target.dtype == np.intp
+    assert_array_equal(target, numbers)
