@@ -90,6 +90,7 @@ setup(
     ext_modules=cythonize(
         [
             extension("fastlogreg._kernels.dispatch"),
+            extension("fastlogreg._contrasts"),
             extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
             extension("fastlogreg._evaluation"),

@@ -9,18 +9,19 @@ parameter spares most of the products: it is an inverse to start from, which sec
 import functools
 
 import numpy as np
-import scipy.linalg
+from scipy.linalg import lapack
 
 from fastlogreg._contrasts import contrasts, of_contrasts
 from fastlogreg._pilot import RUN, stratified_rows
-from fastlogreg._softmax_passes import class_scores
+from fastlogreg._softmax_passes import class_log_sums, class_scores
 
 # A block is summed from so many rows for each of its columns, drawn in proportion to their curvature, and from more
 # where those take no longer than a few passes.
 ROWS_A_COLUMN = 4
 CHEAP_ROWS = 8
-# They are drawn from all rows where these have few probabilities, by themselves or beside X; else from a copy of some.
-FEW_PROBABILITIES = 2_000_000
+# So many probabilities are held at once, or so many beside X: those of all classes, or of some after others. Where
+# blocks are of some columns, rows are drawn from a copy of some if those of all are too many.
+FEW_PROBABILITIES = 600_000
 MAX_SHARE = 1 / 16
 MAX_COPY = 1 / 4
 # Blocks of so many columns are worth factoring, and of so many entries in all worth their memory. Of more columns,
@@ -50,22 +51,28 @@ class ClassBlocks:
         n_samples, n_classes = design.n_samples, objective.n_classes
         self._objective = objective
         self._rows, self._weight = design, np.ones(n_samples) if weight is None else weight
-        if n_samples * n_classes > max(FEW_PROBABILITIES, MAX_SHARE * design.n_entries):
-            n_rows = int(MAX_COPY * n_samples * design.n_entries / (design.n_entries + n_samples * n_classes))
-            rows = stratified_rows(n_samples, max(n_rows, RUN))
-            if self._weight[rows].any():
-                self._rows, self._weight = design.take(rows), self._weight[rows]
-        self._choose_columns(design.n_features + objective.fit_intercept)
+        self._places = np.arange(design.n_features + objective.fit_intercept)
+        self._part, self._coordinates = design, objective.coordinates
+        few = int(max(FEW_PROBABILITIES, MAX_SHARE * design.n_entries))
+        self._classes_at_once = max(few // n_samples, 1)
+        if len(self._places) > MAX_COLUMNS or n_classes * len(self._places) ** 2 > MAX_ENTRIES:
+            if self._classes_at_once < n_classes:
+                self._copy_some_rows()
+            self._choose_columns()
         n_columns = len(self._places)
         self._n_drawn = max(ROWS_A_COLUMN * n_columns, min(CHEAP_ROWS * n_samples // (n_columns + 1), n_samples // 4))
 
-    def _choose_columns(self, n_columns):
+    def _copy_some_rows(self):
+        objective, design = self._objective, self._objective.design
+        n_samples, n_classes = design.n_samples, objective.n_classes
+        n_rows = int(MAX_COPY * n_samples * design.n_entries / (design.n_entries + n_samples * n_classes))
+        rows = stratified_rows(n_samples, max(n_rows, RUN))
+        if self._weight[rows].any():
+            self._rows, self._weight, self._classes_at_once = design.take(rows), self._weight[rows], n_classes
+
+    def _choose_columns(self):
         """Which of the parameters of a class belong to its block, and the matrix of their columns."""
-        objective = self._objective
-        self._part, self._coordinates, self._places = self._rows, objective.coordinates, np.arange(n_columns)
-        if n_columns <= MAX_COLUMNS and objective.n_classes * n_columns**2 <= MAX_ENTRIES:
-            return
-        fullest = None
+        objective, fullest = self._objective, None
         if objective.n_classes * FULLEST_COLUMNS**2 <= MAX_ENTRIES:
             fullest = self._rows.fullest_columns(FULLEST_COLUMNS)
         if fullest is None:
@@ -84,13 +91,14 @@ class ClassBlocks:
     def at(self, point):
         """The function that applies the approximate inverse at a point."""
         objective = self._objective
-        prob = class_scores(self._rows, *objective.to_coef(point.parameters), True)
-        curvature = np.multiply(prob.T, 1.0 - prob.T, order="C") * self._weight
         ridge = objective.ridge.reshape(objective.n_outputs, -1)[0]
-        # In standardised coordinates, mean squares are one at the start, without the penalty.
-        mean_curvature = self._mean_curvature(curvature) * objective.inverse_intercept_scale**2
-        expected = np.maximum(np.outer(mean_curvature, 1.0 - ridge), np.finfo(np.float32).tiny)
-        factors = self._factors(curvature, ridge, expected)
+        expected, factors = np.empty((objective.n_classes, len(ridge))), []
+        for classes, curvature in self._curvatures(*objective.to_coef(point.parameters)):
+            # In standardised coordinates, mean squares are one at the start, without the penalty.
+            mean_curvature = self._mean_curvature(curvature) * objective.inverse_intercept_scale**2
+            expected[classes] = np.maximum(np.outer(mean_curvature, 1.0 - ridge), np.finfo(np.float32).tiny)
+            factors += self._factors(curvature, ridge, expected[classes])
+            del curvature  # there need not be memory for two
 
         def precondition(gradient):
             of_classes = of_contrasts(gradient.reshape(objective.n_outputs, -1))
@@ -98,10 +106,34 @@ class ClassBlocks:
             for factor, solved, row in zip(factors, result, of_classes, strict=True):
                 if factor is not None:
                     right_side = row[self._places].astype(np.float32)
-                    solved[self._places] = scipy.linalg.lapack.spotrs(factor, right_side, lower=True)[0]
+                    solved[self._places] = lapack.spptrs(len(right_side), factor, right_side, lower=True)[0]
             return contrasts(result).ravel()
 
         return precondition
+
+    def _curvatures(self, coef, intercept):
+        """Slices of the classes, and the curvatures of each in all rows, side by side (k, n)."""
+        n_classes = len(coef)
+        if self._classes_at_once >= n_classes:
+            yield slice(None), self._curvature(class_scores(self._rows, coef, intercept, True))
+            return
+        log_sums = class_log_sums(self._rows, coef, intercept)
+        for first in range(0, n_classes, self._classes_at_once):
+            classes = slice(first, first + self._classes_at_once)
+            yield classes, self._curvature(self._probabilities(coef[classes], intercept[classes], log_sums))
+
+    def _probabilities(self, coef, intercept, log_sums):
+        """Of some classes (n, k), given what the logits of all sum to."""
+        logarithms = class_scores(self._rows, coef, intercept, False)
+        logarithms -= log_sums[:, np.newaxis]
+        return np.exp(logarithms, out=logarithms)
+
+    def _curvature(self, prob):
+        """That of each class, side by side, from the probabilities (n, k), whose memory it uses."""
+        curvature = np.array(prob.T, order="C")
+        curvature *= np.subtract(1.0, prob, out=prob).T
+        curvature *= self._weight
+        return curvature
 
     def _mean_curvature(self, curvature):
         """That of each class (K,); where few rows of a sample have any, what the share of the class in all rows lets
@@ -116,7 +148,7 @@ class ClassBlocks:
         return (n_effective * sampled + FEW_ROWS * likely) / (n_effective + FEW_ROWS)
 
     def _factors(self, curvature, ridge, expected):
-        """The Cholesky factor of each class's block, in single precision for it only preconditions, or None."""
+        """The Cholesky factor of each class's block, packed, in single precision for it only preconditions, or None."""
         if len(self._places) == 0:
             return [None] * len(curvature)
         return [
@@ -127,24 +159,28 @@ class ClassBlocks:
     def _factor(self, curvature, ridge, expected):
         rows, weight = self._drawn(curvature)
         block = self._coordinates.gram(rows.gram(weight, self._coordinates.center), 1.0 / self._weight.sum())
-        trust = min(1.0, float(_effective_rows(weight)) / len(block))
+        # rows that are drawn are many more than columns
+        trust = min(1.0, float(_effective_rows(weight)) / len(block)) if rows is self._part else 1.0
         if trust < 1.0 and self._rows is not self._objective.design:
             # the largest diagonal is that of a parameter which the penalty leaves alone
             block *= trust
             block += (1.0 - trust) * expected.max() * self._pooled
         seen = np.diagonal(block) > SEEN * expected
         block.flat[:: len(block) + 1] += ridge + np.where(seen, ROUNDING * expected, expected)
-        factor, failed = scipy.linalg.lapack.dpotrf(block.T, lower=True, overwrite_a=True)
-        return None if failed else np.asfortranarray(factor, dtype=np.float32)
+        factor, failed = lapack.dpotrf(block.T, lower=True, overwrite_a=True)
+        return None if failed else lapack.strttp(np.asfortranarray(factor, dtype=np.float32), uplo="L")[0]
 
     def _drawn(self, curvature):
         """Rows drawn in proportion to their curvature, at equal distances of its running sum, and their weights."""
         if self._n_drawn >= len(curvature):
             return self._part, curvature
         running = np.cumsum(curvature)
-        places = (np.arange(self._n_drawn) + 0.5) * (running[-1] / self._n_drawn)
-        drawn = np.minimum(np.searchsorted(running, places), len(curvature) - 1)
-        return self._part.take(drawn), np.full(self._n_drawn, running[-1] / self._n_drawn)
+        step = running[-1] / self._n_drawn
+        if not step > 0:  # the class is certain everywhere
+            return self._part.take([0]), np.zeros(1)
+        times = np.diff(np.floor(running / step + 0.5), prepend=0.0)
+        drawn = np.flatnonzero(times)
+        return self._part.take(drawn), step * times[drawn]
 
 
 def _effective_rows(weights):

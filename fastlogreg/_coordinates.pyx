@@ -20,7 +20,10 @@ cdef class Coordinates:
     @property
     def scale(self):
         """The inverse scales of the columns and of the intercept, where there is one (d + 1,) or (d,)."""
-        return np.append(self.inverse_scale, np.full(int(self.fit_intercept), self.inverse_intercept_scale))
+        cdef Py_ssize_t d = self._inverse_scale.shape[0]
+        scale = np.full(d + self.fit_intercept, self.inverse_intercept_scale)
+        scale[:d] = self.inverse_scale
+        return scale
 
     def of_columns(self, columns):
         """The coordinates of some of the columns."""
@@ -115,17 +118,18 @@ cdef class Coordinates:
         """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output,
         plus `ridge` on the diagonal."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, i, j
-        cdef double[:, ::1] gram = np.empty((width, width))
+        gram = np.empty((width, width))
+        cdef double[:, ::1] gram_ = gram
         cdef double scale
         for i in range(width):
             scale = factor * (self._inverse_scale[i] if i < d else self.inverse_intercept_scale)
             for j in range(d):
-                gram[i, j] = scale * self._inverse_scale[j] * centered[i, j]
+                gram_[i, j] = scale * self._inverse_scale[j] * centered[i, j]
             if self.fit_intercept:
-                gram[i, d] = scale * self.inverse_intercept_scale * centered[i, d]
+                gram_[i, d] = scale * self.inverse_intercept_scale * centered[i, d]
             if ridge is not None:
-                gram[i, i] += ridge[i]
-        return gram.base
+                gram_[i, i] += ridge[i]
+        return gram
 
 
 cpdef double half_square(const double[::1] ridge, const double[::1] parameters) noexcept:
@@ -135,3 +139,16 @@ cpdef double half_square(const double[::1] ridge, const double[::1] parameters) 
     for i in range(parameters.shape[0]):
         total += ridge[i] * parameters[i] * parameters[i]
     return 0.5 * total
+
+
+def half_square_on_line(const double[::1] ridge, const double[::1] start, const double[::1] end, double t):
+    """`half_square` at ``start + t (end - start)``, and its first and second derivative in t."""
+    cdef double value = 0.0, slope = 0.0, curvature = 0.0, step, at
+    cdef Py_ssize_t i
+    for i in range(start.shape[0]):
+        step = end[i] - start[i]
+        at = start[i] + t * step
+        value += ridge[i] * at * at
+        slope += ridge[i] * at * step
+        curvature += ridge[i] * step * step
+    return 0.5 * value, slope, curvature

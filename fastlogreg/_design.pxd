@@ -41,7 +41,8 @@ cdef class Design:
     cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1
     cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *
     cdef void _check_columns(self, const double[::1] of_columns) except *
-    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size)
+    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
+                       Py_ssize_t readings=*)
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
     cdef Py_ssize_t _threads(self, const pass_job *job)
     cdef _run(self, chunk_function chunk, pass_job *job)
@@ -50,4 +51,5 @@ cdef class Design:
     cdef Py_ssize_t _bytes_a_row(self)
     cdef Py_ssize_t _block_rows(self)
     cdef Py_ssize_t _class_block_rows(self, Py_ssize_t width)
+    cdef Py_ssize_t _least_gram_chunks(self)
     cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=*)

@@ -14,6 +14,8 @@ A design keeps scratch memory between passes: one design must not make two passe
 import numpy as np
 import scipy.sparse as sp
 
+from cython cimport floating
+from libc.math cimport INFINITY, fabs
 from libc.string cimport memset
 
 from fastlogreg._kernels.dispatch cimport (
@@ -57,10 +59,12 @@ cdef Py_ssize_t MAX_BLOCK_ROWS = 512
 # A chunk is worth starting a thread for when it takes some 20 microseconds: entries of X to be read at 4 bytes a ns.
 cdef Py_ssize_t MIN_CHUNK_ENTRIES = 16 * 1024
 # Waking a thread takes 5 to 50 microseconds, and waiting for one that the scheduler took away far longer: each gets at
-# least some 75 microseconds of work.
-cdef Py_ssize_t MIN_THREAD_ENTRIES = 300 * 1000
+# least some 60 microseconds of work.
+cdef Py_ssize_t MIN_THREAD_ENTRIES = 250 * 1000
 # So many outputs take about the time of one, as long as X is read from memory.
 cdef Py_ssize_t OUTPUTS_AT_ONCE = 4
+# Multiplying an entry with so many others takes the time of reading it.
+cdef Py_ssize_t PRODUCTS_AT_ONCE = 32
 # Few enough that adding the partial sums costs nothing, enough for a machine's worth of threads to share evenly.
 cdef Py_ssize_t MAX_CHUNKS = 64
 
@@ -333,13 +337,15 @@ cdef class Design:
         if of_columns.shape[0] != self.n_features:
             raise ValueError(f"{of_columns.shape[0]} values for {self.n_features} features")
 
-    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size):
-        """A pass over at most chunk_limit chunks, each of which leaves partial_size sums."""
+    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
+                       Py_ssize_t readings=1):
+        """A pass over at most chunk_limit chunks, each of which leaves partial_size sums, that takes the time of so
+        many readings of X."""
         cdef pass_job job
         memset(&job, 0, sizeof(job))
         job.X, job.kernels, job.pointwise = &self._view, self._kernels, self._pointwise
         job.n_outputs = n_outputs
-        job.work = self._entries() * ((n_outputs + OUTPUTS_AT_ONCE - 1) // OUTPUTS_AT_ONCE)
+        job.work = readings * self._entries() * ((n_outputs + OUTPUTS_AT_ONCE - 1) // OUTPUTS_AT_ONCE)
         job.block_rows = self._block_rows()
         chunk_limit = min(chunk_limit, job.work // MIN_CHUNK_ENTRIES)
         job.n_chunks = 1
@@ -370,9 +376,10 @@ cdef class Design:
 
     cdef _run(self, chunk_function chunk, pass_job *job):
         """Run the pass and return the sum of what its chunks left."""
-        cdef double[::1] sums = np.empty(job.partial_size)
-        self._run_into(chunk, job, &sums[0] if job.partial_size else NULL)
-        return sums.base
+        sums = np.empty(job.partial_size)
+        cdef double[::1] sums_ = sums
+        self._run_into(chunk, job, &sums_[0] if job.partial_size else NULL)
+        return sums
 
     cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:
         """Run the pass and write the sum of what its chunks left, added in their order."""
@@ -400,6 +407,10 @@ cdef class Design:
         """Rows of a block for `width` classes."""
         return max(MIN_CLASS_BLOCK_ROWS, _rows_of_block(CLASS_BLOCK_BYTES, self._bytes_a_row() + 16 * width))
 
+    cdef Py_ssize_t _least_gram_chunks(self):
+        """Chunks that Gram matrices may be summed in whatever memory their partial sums take."""
+        return min(4, self.n_samples // MIN_GRAM_ROWS)
+
     cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
         """So many chunks that their partial sums stay small beside X."""
         raise NotImplementedError
@@ -416,11 +427,12 @@ def _grown(array, Py_ssize_t size):
 cdef _symmetric(const double[::1] upper, Py_ssize_t width, Py_ssize_t n):
     """The symmetric matrix (n, n) of an upper triangle with rows of `width`."""
     cdef Py_ssize_t i, j
-    cdef double[:, ::1] whole = np.empty((n, n))
+    whole = np.empty((n, n))
+    cdef double[:, ::1] whole_ = whole
     for i in range(n):
         for j in range(i, n):
-            whole[i, j] = whole[j, i] = upper[i * width + j]
-    return whole.base
+            whole_[i, j] = whole_[j, i] = upper[i * width + j]
+    return whole
 
 
 cdef Py_ssize_t _rows_of_block(Py_ssize_t block_bytes, Py_ssize_t bytes_a_row):
@@ -450,7 +462,7 @@ cdef class DenseDesign(Design):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1], weights not negative. One pass."""
         self._check_gram(weight, center)
         cdef Py_ssize_t width = _panel_width(self.n_features)
-        cdef Py_ssize_t chunk_limit = max(self.n_samples // (16 * width), min(4, self.n_samples // MIN_GRAM_ROWS))
+        cdef Py_ssize_t chunk_limit = max(self.n_samples // (16 * width), self._least_gram_chunks())
         cdef pass_job job = self._panel_job(chunk_limit, width)
         job.weight, job.shift = &weight[0], &center[0]
         return _symmetric(self._run(&_dense_gram_chunk, &job), width, self.n_features + 1)
@@ -468,6 +480,17 @@ cdef class DenseDesign(Design):
         job.weight, job.shift, job.target, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
         return _symmetric(self._run(&_sample_gram_chunk, &job), width, n)
 
+    def farthest(self, const double[::1] center, Py_ssize_t step):
+        """The largest ``|x_j - center_j|`` (d,) in each `step`-th row; infinite where there is NaN."""
+        self._check_columns(center)
+        far = np.zeros(self.n_features)
+        rows = self.X[::step]
+        if rows.dtype == np.float64:
+            _raise_to_farthest[double](rows, center, far)
+        else:
+            _raise_to_farthest[float](rows, center, far)
+        return far
+
     def take(self, rows):
         """A design of a copy of the rows (m,) of X, in its order."""
         by_rows = self._transposed_layout in (F_ORDER_F64, F_ORDER_F32)
@@ -476,7 +499,7 @@ cdef class DenseDesign(Design):
 
     cdef pass_job _panel_job(self, Py_ssize_t chunk_limit, Py_ssize_t width):
         """A pass whose chunks sum the Gram matrix (width, width) of panels; the panels' padding is zero."""
-        cdef pass_job job = self._job(1, chunk_limit, width * width)
+        cdef pass_job job = self._job(1, chunk_limit, width * width, 1 + width // PRODUCTS_AT_ONCE)
         job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
         self._give_scratch(&job, job.block_rows * width, zeros=True)
         return job
@@ -495,6 +518,16 @@ cdef class DenseDesign(Design):
 
     def _row(self, Py_ssize_t i):
         return np.array(self.X[i], dtype=np.float64)
+
+
+cdef void _raise_to_farthest(const floating[:, :] X, const double[::1] center, double[::1] far) noexcept:
+    cdef Py_ssize_t i, j
+    cdef double offset
+    for i in range(X.shape[0]):
+        for j in range(X.shape[1]):
+            offset = fabs(X[i, j] - center[j])
+            if not offset <= far[j]:
+                far[j] = offset if offset == offset else INFINITY
 
 
 cdef class CSRDesign(Design):
@@ -519,9 +552,10 @@ cdef class CSRDesign(Design):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
         self._check_gram(weight, center)
         cdef Py_ssize_t d = self.n_features, n_entries = self._entries()
-        cdef pass_job job = self._job(1, n_entries // (d * d), d * d + d + 1)
-        job.weight = &weight[0]
-        job.work = n_entries + n_entries // self.n_samples * n_entries // 3
+        cdef Py_ssize_t work = n_entries + n_entries // self.n_samples * n_entries // 3
+        cdef Py_ssize_t chunk_limit = max(work // (16 * d * d), min(4, n_entries // (d * d)))
+        cdef pass_job job = self._job(1, chunk_limit, d * d + d + 1)
+        job.weight, job.work = &weight[0], work
         sums = self._run(&_csr_gram_chunk, &job)
         m, total = np.asarray(center), sums[-1]
         centered_ones = sums[d * d:-1] - total * m

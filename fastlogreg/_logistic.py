@@ -140,8 +140,8 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
     Warns
     -----
     ConvergenceWarning
-        Once, if the gap asked for was not reached, saying how far the fit is; or if the classes are separable and
-        nothing bounds the coefficients.
+        Once, if the gap asked for was not reached, saying how far the fit is; or if the classes are separable, wholly
+        or in part, and nothing bounds the coefficients.
 
     Notes
     -----
@@ -333,7 +333,11 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
             )
         if not np.array_equal(self.classes_, classes):
             return objective.start()
-        return objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
+        start = objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
+        # With several classes a start can be so far off that rounding leaves no curvature to go by.
+        if objective.n_outputs > 1 and not objective.evaluate(start).value <= objective.value_without_coefficients():
+            return objective.start()
+        return start
 
     def _solve(self, objective, classes, callbacks):
         """The solution and the value after each iteration."""
@@ -362,6 +366,15 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
                 "The classes are separable: without a penalty the coefficients are unbounded and no optimum exists. "
                 f"The fit stopped after {solution.n_iter} iterations with all training samples on their right sides. "
                 "Choose a finite C for an optimum that exists.",
+                ConvergenceWarning,
+                stacklevel=5,
+            )
+        elif solution.stop is Stop.PARTLY_SEPARABLE:
+            warnings.warn(
+                "The classes are separable in part: without a penalty the coefficients are unbounded and no optimum "
+                f"exists. The fit stopped after {solution.n_iter} iterations with the objective within "
+                f"{_relative_gap(solution):.1e} of its infimum, relatively. Choose a finite C for an optimum that "
+                "exists.",
                 ConvergenceWarning,
                 stacklevel=5,
             )

@@ -21,7 +21,7 @@ An objective of many samples may have a `pilot`, the objective of a few of them,
 import numpy as np
 
 from fastlogreg import _pointwise
-from fastlogreg._coordinates import Coordinates
+from fastlogreg._coordinates import Coordinates, half_square_on_line
 from fastlogreg._evaluation import Evaluation
 
 
@@ -172,18 +172,15 @@ class Objective:
 
     def on_line(self, start, end, t):
         """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""
-        sums = np.zeros(3)
+        value, slope, curvature = half_square_on_line(self.ridge, start.parameters, end.parameters, t)
         for k in range(self.n_outputs):
-            sums += _pointwise.cross_entropy_on_line(
+            of_loss = _pointwise.cross_entropy_on_line(
                 start.logits[k], end.logits[k], t, self.target[k], self.sample_weight, self.design.n_threads
             )
-        direction = end.parameters - start.parameters
-        return sums / self.total_weight + self._penalty_on_line(start.parameters + t * direction, direction)
-
-    def _penalty_on_line(self, at, direction):
-        """Value, slope and curvature of the penalty along a direction."""
-        weighted = self.ridge * direction
-        return np.array([0.5 * at @ (self.ridge * at), at @ weighted, direction @ weighted])
+            value += of_loss[0] / self.total_weight
+            slope += of_loss[1] / self.total_weight
+            curvature += of_loss[2] / self.total_weight
+        return value, slope, curvature
 
     def largest_logit_change(self, start, end):
         """The largest change of any logit between two points; no pass over X."""
@@ -295,6 +292,11 @@ class Hessian:
         """The mean curvature of a sample in that at the start, where the diagonal is one without the penalty."""
         total = self.objective.total_weight * self.objective.n_outputs
         return float(self.curvature.sum()) * self.objective.inverse_intercept_scale**2 / total
+
+    def mean_diagonal(self):
+        """The diagonal, if every sample had the mean curvature."""
+        ridge = self.objective.ridge
+        return self.mean_curvature() * np.maximum(1.0 - ridge, 0.0) + ridge
 
     def matrix(self):
         """The matrix of a single output (n_parameters, n_parameters). One pass."""

@@ -124,11 +124,12 @@ class _Sample:
 
     def has_rare_columns(self, coordinates):
         """Whether a few rows carry a column: its largest square is a large part of the sum of its squares."""
-        X = self.design.X[:: max(1, self.design.n_samples // RARITY_ROWS)]
+        n_samples = self.design.n_samples
+        step = max(1, n_samples // RARITY_ROWS)
         with np.errstate(all="ignore"):
-            farthest = np.maximum(X.max(axis=0) - coordinates.center, coordinates.center - X.min(axis=0))
-            squares = (farthest * coordinates.inverse_scale / coordinates.inverse_intercept_scale) ** 2
-        known = (squares * MIN_CARRIERS <= len(X)) & (coordinates.inverse_scale > 0)
+            scale = coordinates.inverse_scale / coordinates.inverse_intercept_scale
+            squares = (self.design.farthest(coordinates.center, step) * scale) ** 2
+        known = (squares * MIN_CARRIERS <= -(-n_samples // step)) & (coordinates.inverse_scale > 0)
         return not known.all()
 
 

@@ -22,7 +22,7 @@ def cross_entropy_on_line(
     target: _Float64,
     sample_weight: _Float64 | None = None,
     n_threads: int = 1,
-) -> _Float64: ...
+) -> tuple[float, float, float]: ...
 def sigmoid(
     logits: _Float64,
     *,

@@ -1,7 +1,5 @@
 """Sigmoid cross-entropy over arrays of logits, in parallel chunks, on the block primitives that the passes use."""
 
-import numpy as np
-
 from libc.math cimport INFINITY, fabs
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, chunk_start, run_chunks
@@ -11,7 +9,8 @@ from fastlogreg._threads import usable_threads
 # Some 20 microseconds a chunk and 75 a thread, as in _design.pyx.
 cdef Py_ssize_t MIN_CHUNK_SAMPLES = 8 * 1024
 cdef Py_ssize_t MIN_THREAD_SAMPLES = 50 * 1000
-cdef Py_ssize_t MAX_CHUNKS = 64
+cdef enum:
+    MAX_CHUNKS = 64
 
 
 cdef struct pointwise_job:
@@ -99,13 +98,18 @@ def cross_entropy_on_line(const double[::1] start, const double[::1] end, double
                           const double[::1] sample_weight=None, Py_ssize_t n_threads=1):
     """Summed loss at the logits ``start + t (end - start)`` and its first and second derivative in t."""
     cdef pointwise_job job = _job(start, n_threads)
+    cdef double[3 * MAX_CHUNKS] partials
+    cdef double[3] sums
+    cdef Py_ssize_t i
     _check_lengths(job.n, end, target, sample_weight)
-    cdef double[:, ::1] partials = np.empty((job.n_chunks, 3))
-    job.end, job.t, job.target, job.partials = &end[0], t, &target[0], &partials[0, 0]
+    job.end, job.t, job.target, job.partials = &end[0], t, &target[0], partials
     job.weight = &sample_weight[0] if sample_weight is not None else NULL
+    sums[:] = [0.0, 0.0, 0.0]
     with nogil:
         run_chunks(&_line_chunk, &job, job.n_chunks, job.n_threads)
-    return np.add.reduce(np.asarray(partials), axis=0)
+        for i in range(3 * job.n_chunks):
+            sums[i % 3] += partials[i]
+    return sums[0], sums[1], sums[2]
 
 
 def sigmoid(const double[::1] logits, *, double[::1] prob_out=None, double[::1] complement_out=None,

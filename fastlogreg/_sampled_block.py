@@ -8,7 +8,7 @@ ones have little to do with one another. A sample of the rows knows that block w
 import numpy as np
 
 from fastlogreg._pilot import MIN_CARRIERS, MIN_ENTRIES, stratified_rows
-from fastlogreg.solvers._factored_hessian import FactoredHessian
+from fastlogreg.solvers._factored_hessian import FactoredHessian, diagonal_inverse
 
 # The sample is this part of the rows: its Hessians cost as little beside a pass over all of them as what they miss does
 # beside what changes along a step.
@@ -72,17 +72,8 @@ class SampledBlock:
         """
         places, ridge = self._places, self._objective.ridge
         squares = hessian.mean_curvature() * self._mean_squares
-        diagonal = squares + ridge
-        inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
         gram = self._design.gram(hessian.curvature[0][self._rows], self._coordinates.center)
         matrix = self._coordinates.gram(gram, 1.0 / self._total_weight) * np.outer(self._stretch, self._stretch)
         unseen = np.where(self._known, MIN_CARRIERS / len(self._rows), 1.0)
         matrix[np.diag_indices_from(matrix)] += ridge[places] + unseen * squares[places]
-        block = FactoredHessian(matrix)
-
-        def apply(gradient):
-            result = inverse * gradient
-            result[places] = -block.solve(gradient[places])[0]
-            return result
-
-        return apply
+        return diagonal_inverse(squares + ridge, FactoredHessian(matrix), places)

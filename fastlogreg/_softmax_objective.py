@@ -13,14 +13,14 @@ for want of identification: see `fastlogreg._contrasts`.
 import numpy as np
 
 from fastlogreg._class_blocks import ClassBlocks
-from fastlogreg._contrasts import contrasts, of_contrasts, of_pairs
-from fastlogreg._coordinates import half_square
+from fastlogreg._contrasts import contrasts, of_contrasts, of_pair_grams
+from fastlogreg._coordinates import half_square, half_square_on_line
 from fastlogreg._evaluation import Point
 from fastlogreg._objective import Objective
 from fastlogreg._softmax_passes import SoftmaxPasses
 
-# With more parameters, the Gram matrices of all pairs of classes take longer than the passes they spare.
-MAX_MATRIX_PARAMETERS = 800
+# Sparse X is filled in for its Gram matrices, where that has so many entries at most.
+MOST_FILLED = 1_000_000
 
 
 class SoftmaxObjective(Objective):
@@ -79,8 +79,8 @@ class SoftmaxObjective(Objective):
 
     def to_coef(self, parameters):
         """Coefficients (K, d) and intercepts (K,) of the parameters, each summing to zero over the classes."""
-        coef, intercept = self.coordinates.to_coef(parameters)
-        return of_contrasts(coef), of_contrasts(intercept)
+        rows = parameters.reshape(self.n_outputs, -1)
+        return self.coordinates.to_coef(of_contrasts(rows).ravel())
 
     def _gradient(self, coef_gradient, intercept_gradient, parameters):
         return super()._gradient(contrasts(coef_gradient), contrasts(intercept_gradient), parameters)
@@ -96,7 +96,8 @@ class SoftmaxObjective(Objective):
         direction = end.parameters - start.parameters
         at = start.parameters + t * direction
         sums = self._passes.line(*self.to_coef(at), *self.to_coef(direction))
-        return sums / self.total_weight + self._penalty_on_line(at, direction)
+        penalty = half_square_on_line(self.ridge, start.parameters, end.parameters, t)
+        return sums / self.total_weight + penalty
 
     def largest_logit_change(self, start, end):
         """The largest change between two points of the difference of any two logits of a sample. One pass."""
@@ -105,7 +106,7 @@ class SoftmaxObjective(Objective):
     @property
     def has_matrix(self):
         """Whether the Hessian's matrix costs little more than readings of X."""
-        return not self.design.is_sparse and self.n_parameters <= MAX_MATRIX_PARAMETERS
+        return not self.design.is_sparse or self.design.n_samples * self.design.n_features <= MOST_FILLED
 
     def over(self, design):
         """The same objective over another matrix X of the same samples."""
@@ -151,18 +152,14 @@ class SoftmaxHessian:
     def intercept_block(self):
         """The rows and columns of the intercepts (K - 1, K - 1). One pass."""
         block = contrasts(contrasts(self._passes.intercept_hessian(self._coef, self._intercept)).T)
-        return block * (self.objective.inverse_intercept_scale**2 / self.objective.total_weight)
+        block *= self.objective.inverse_intercept_scale**2 / self.objective.total_weight
+        return block
 
     def matrix(self):
         """The matrix (n_parameters, n_parameters), of dense X. One pass."""
-        objective, K = self.objective, self.objective.n_outputs
+        objective = self.objective
         grams = self._passes.pair_grams(self._coef, self._intercept, objective.center)
-        blocks = (of_pairs(objective.n_classes) @ grams.reshape(len(grams), -1)).reshape(K, K, *grams.shape[1:])
-        width = objective.n_parameters // K
-        blocks = blocks[:, :, :width, :width]
         scale = objective.coordinates.scale / np.sqrt(objective.total_weight)
-        matrix = np.empty((K, width, K, width))
-        np.multiply(blocks.transpose(0, 2, 1, 3), scale[:, np.newaxis, np.newaxis] * scale, out=matrix)
-        matrix = matrix.reshape(K * width, K * width)
+        matrix = of_pair_grams(grams, scale, objective.n_classes)
         matrix.flat[:: len(matrix) + 1] += objective.ridge
         return matrix

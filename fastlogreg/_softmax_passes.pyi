@@ -8,6 +8,7 @@ from fastlogreg._design import Design
 _Float64: TypeAlias = NDArray[np.float64]
 
 def class_scores(design: Design, coef: _Float64, intercept: _Float64, probabilities: bool) -> _Float64: ...
+def class_log_sums(design: Design, coef: _Float64, intercept: _Float64) -> _Float64: ...
 
 class SoftmaxPasses:
     @property

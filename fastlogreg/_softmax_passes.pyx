@@ -6,15 +6,11 @@ class, up to whole vectors of padding classes whose logits are -infinity.
 
 import numpy as np
 
-from libc.math cimport INFINITY, sqrt
+from libc.math cimport INFINITY, log, sqrt
 from libc.string cimport memcpy, memset
 
 from fastlogreg._design cimport Design, pass_job
 from fastlogreg._kernels.dispatch cimport PANEL_ALIGNMENT, chunk_function, chunk_start
-
-
-# What a chunk's Gram matrices take to add up is little beside the products of so many rows.
-cdef Py_ssize_t MIN_PAIR_ROWS = 512
 
 
 cdef struct softmax_job:
@@ -24,7 +20,7 @@ cdef struct softmax_job:
     const double *target            # n x K, where there are no labels
     const double *direction         # n_features x width, where a pass has one
     const double *direction_intercept
-    double *scores                  # n x K, where a pass leaves them
+    double *scores                  # n x K, or n of the samples, where a pass leaves them
     bint probabilities              # whether these are probabilities instead of logits
 
 
@@ -226,6 +222,44 @@ def class_scores(Design design, coef, intercept, bint probabilities):
     return scores.base
 
 
+cdef void _log_sums_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Writes the largest logit, less the logarithm of its probability."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        for i in range(count):
+            job.scores[first + i] = _largest(shared.n_outputs, values + i * job.width)
+        shared.pointwise.softmax(count, job.width, values)
+        for i in range(count):
+            job.scores[first + i] -= log(_largest(shared.n_outputs, values + i * job.width))
+        first += count
+
+
+cdef inline double _largest(Py_ssize_t n, const double *values) noexcept nogil:
+    cdef double largest = values[0]
+    cdef Py_ssize_t i
+    for i in range(1, n):
+        largest = max(largest, values[i])
+    return largest
+
+
+def class_log_sums(Design design, coef, intercept):
+    """``log(sum_k exp(u_k))`` of each sample's logits u for the classes with coef (K, d) and intercept (K,): (n,). One
+    pass."""
+    cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
+    cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
+    cdef double[::1] log_sums = np.empty(design.n_samples)
+    _set_coef(&job, packed)
+    job.scores = &log_sums[0]
+    design._run(&_log_sums_chunk, &job.pass_)
+    return log_sums.base
+
+
 cdef softmax_job _job(Design design, Py_ssize_t n_classes, Py_ssize_t partial_size, Py_ssize_t scratch_a_row,
                       Py_ssize_t least_chunks=1):
     """A pass whose chunks leave `partial_size` sums, on a scratch memory of so many doubles a row of a block."""
@@ -248,14 +282,20 @@ cdef void _set_direction(softmax_job *job, const double[:, ::1] packed) noexcept
     job.direction, job.direction_intercept = &packed[0, 0], &packed[packed.shape[0] - 1, 0]
 
 
-def _packed(coef, intercept, padding, n_features):
+cdef _packed(coef, intercept, double padding, Py_ssize_t n_features):
     """Coefficients (K, d) and intercepts (K,) as rows of features and one of intercepts, padded (d + 1, width)."""
     if coef.ndim != 2 or coef.shape[1] != n_features or intercept.shape != coef.shape[:1]:
         raise ValueError(f"coef {coef.shape} and intercept {intercept.shape} do not fit {n_features} features")
-    K = len(coef)
-    packed = np.zeros((n_features + 1, _padded(K)))
-    packed[:-1, :K], packed[-1, :K], packed[-1, K:] = coef.T, intercept, padding
-    return packed
+    cdef const double[:, :] of_features = coef
+    cdef const double[:] of_intercept = intercept
+    cdef Py_ssize_t K = of_features.shape[0], width = _padded(K), j, k
+    cdef double[:, ::1] packed = np.zeros((n_features + 1, width))
+    for k in range(K):
+        for j in range(n_features):
+            packed[j, k] = of_features[k, j]
+        packed[n_features, k] = of_intercept[k]
+    packed[n_features, K:] = padding
+    return packed.base
 
 
 cdef class SoftmaxPasses:
@@ -324,42 +364,43 @@ cdef class SoftmaxPasses:
         packed = self._packed(coef, intercept, 0.0)
         _set_coef(&job, packed)
         self._run(&_largest_range_chunk, &job)
-        return float(np.max(self.design._partials[:job.pass_.n_chunks]))
+        cdef double largest = 0.0
+        cdef Py_ssize_t chunk
+        for chunk in range(job.pass_.n_chunks):
+            largest = max(largest, job.pass_.partials[chunk])
+        return largest
 
     def intercept_hessian(self, coef, intercept):
         """The Hessian of the summed cross-entropy in the intercepts (K, K). One pass."""
         cdef softmax_job job = self._job(self._width * self._width, self._width)
         packed = self._packed(coef, intercept, -np.inf)
         _set_coef(&job, packed)
-        products = self._run(&_intercept_hessian_chunk, &job).reshape(self._width, self._width)
-        products = np.triu(products[:self.n_classes, :self.n_classes], 1)
-        products += products.T
-        return np.diag(products.sum(axis=1)) - products
+        cdef double[:, ::1] hessian = self._run(&_intercept_hessian_chunk, &job).reshape(self._width, self._width)
+        cdef Py_ssize_t k, other
+        for k in range(self.n_classes):
+            hessian[k, k] = 0.0
+            for other in range(k):
+                hessian[k, k] += hessian[other, k]
+                hessian[other, other] += hessian[other, k]
+                hessian[other, k] = hessian[k, other] = -hessian[other, k]
+        return hessian.base[:self.n_classes, :self.n_classes]
 
     def pair_grams(self, coef, intercept, const double[::1] center):
         """For each pair k < l of classes, in lexical order, ``Z' diag(weight prob_k prob_l) Z`` (d + 1, d + 1) with
-        Z = [X - center, 1], X dense. One pass.
+        Z = [X - center, 1]: their upper triangles. One pass, each of its blocks dense.
 
         The Hessian in the classes' coefficients and intercepts is the sum of these, each times
         ``(e_k - e_l) (e_k - e_l)'``: no two terms cancel.
         """
-        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1), pair, i, j
-        if self.design._kernels.fill_panel == NULL:
-            raise ValueError("the Gram matrices of pairs are for dense X")
+        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1)
         if center.shape[0] != d:
             raise ValueError(f"{center.shape[0]} values for {d} features")
-        cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = min(4, self.design.n_samples // MIN_PAIR_ROWS)
+        cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = self.design._least_gram_chunks()
         cdef softmax_job job = self._job(n_pairs * width * width, self._width + 1 + width, least_chunks)
         packed = self._packed(coef, intercept, -np.inf)
         _set_coef(&job, packed)
         job.pass_.shift = &center[0]
-        cdef const double[:, :, ::1] upper = self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)
-        cdef double[:, :, ::1] grams = np.empty((n_pairs, d + 1, d + 1))
-        for pair in range(n_pairs):
-            for i in range(d + 1):
-                for j in range(i, d + 1):
-                    grams[pair, i, j] = grams[pair, j, i] = upper[pair, i, j]
-        return grams.base
+        return self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
 
     cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row, Py_ssize_t least_chunks=1):
         cdef softmax_job job = _job(self.design, self.n_classes, partial_size, scratch_a_row, least_chunks)
@@ -371,12 +412,18 @@ cdef class SoftmaxPasses:
     cdef _run(self, chunk_function chunk, softmax_job *job):
         return self.design._run(chunk, &job.pass_)
 
-    def _packed(self, coef, intercept, padding):
+    cdef _packed(self, coef, intercept, double padding):
         if len(coef) != self.n_classes:
             raise ValueError(f"coef {coef.shape} does not fit {self.n_classes} classes")
         return _packed(coef, intercept, padding, self.design.n_features)
 
-    def _unpacked(self, sums):
+    cdef _unpacked(self, const double[::1] sums):
         """Coefficients (K, d) and intercepts (K,) from the intercepts' row and those of the features."""
-        rows = sums.reshape(-1, self._width)[:, :self.n_classes]
-        return np.ascontiguousarray(rows[1:].T), rows[0].copy()
+        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, j, k
+        cdef double[:, ::1] coef = np.empty((K, d))
+        cdef double[::1] intercept = np.empty(K)
+        for k in range(K):
+            intercept[k] = sums[k]
+            for j in range(d):
+                coef[k, j] = sums[(j + 1) * self._width + k]
+        return coef.base, intercept.base

@@ -72,6 +72,7 @@ class _SingleThreadedBlas:
         self._lock = threading.Lock()
         self._entered = 0
         self._libraries = None
+        self._controlled = []
         self._before = []
 
     def __call__(self):
@@ -81,7 +82,10 @@ class _SingleThreadedBlas:
         with self._lock:
             self._entered += 1
             if self._entered == 1:
-                self._libraries = self._libraries or ThreadpoolController().select(user_api="blas").lib_controllers
+                if self._libraries is None:
+                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
+                    kinds = {type(library) for library in self._libraries}
+                    self._controlled = [kind for kind in kinds if hasattr(kind, "clear_controlling_thread")]
                 self._before = [library.get_num_threads() for library in self._libraries]
                 self._set([1] * len(self._before))
 
@@ -98,9 +102,8 @@ class _SingleThreadedBlas:
         self._clear_control()  # and leave it to whoever comes next
 
     def _clear_control(self):
-        for kind in {type(library) for library in self._libraries}:
-            if hasattr(kind, "clear_controlling_thread"):
-                kind.clear_controlling_thread(force=True)
+        for kind in self._controlled:
+            kind.clear_controlling_thread(force=True)
 
 
 single_threaded_blas = _SingleThreadedBlas()

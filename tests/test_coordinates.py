@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastlogreg._coordinates import Coordinates, half_square
+from fastlogreg._coordinates import Coordinates, half_square, half_square_on_line
 
 EPS = np.finfo(float).eps
 # Ten additions and products at most, of terms whose sizes the bounds add up.
@@ -163,6 +163,13 @@ class TestHalfSquare:
     def test_small_numbers(self):
         assert half_square(np.array([1.0, 0.0, 3.0]), np.array([-2.0, 7.0, 1.0])) == 3.5
         assert half_square(np.zeros(0), np.zeros(0)) == 0.0
+
+    def test_on_line(self):
+        rng = np.random.default_rng(1)
+        ridge, (start, end) = rng.exponential(size=20), rng.normal(size=(2, 20))
+        at, step = start + 0.7 * (end - start), end - start
+        expected = np.sum(ridge / 2 * at**2), np.sum(ridge * at * step), np.sum(ridge * step**2)
+        assert_allclose(half_square_on_line(ridge, start, end, 0.7), expected, rtol=100 * EPS)
 
 
 class TestStandardized:

@@ -34,6 +34,16 @@ def assert_near(actual, expected, error):
 
 
 class TestRegular:
+    @pytest.mark.parametrize("p", SIZES)
+    def test_decrement(self, p):
+        matrix, gradient = matrix_of(p, 1e3)
+        expected = np.sqrt(gradient @ np.linalg.solve(matrix, gradient))
+        assert_allclose(FactoredHessian(matrix).decrement(gradient), expected, rtol=1e4 * p * EPS)
+
+    def test_decrement_of_a_singular_matrix(self):
+        matrix, gradient = np.ones((3, 3)), np.ones(3)
+        assert_allclose(FactoredHessian(matrix).decrement(gradient), 1.0, rtol=100 * EPS)
+
     @pytest.mark.parametrize("condition", [1.0, 1e2, 1e6])
     @pytest.mark.parametrize("p", SIZES)
     def test_direction_and_residual(self, p, condition):
@@ -103,10 +113,12 @@ class TestNearlySingular:
 
     @pytest.mark.parametrize("k", [46, 53])
     def test_what_does_not(self, k):
-        """Only the sum of the two is known to be curved."""
-        direction, residual = FactoredHessian(self.matrix(k)).solve(np.array([1.0, 0.0]))
-        assert_allclose(direction, [-0.25, -0.25], rtol=1e-12)
-        assert_allclose(residual, [0.5, -0.5], rtol=1e-12)
+        """Only the sum of the two is known to be curved; along the difference, the step is the gradient's half."""
+        matrix, gradient = self.matrix(k), np.array([1.0, 0.0])
+        direction, residual = FactoredHessian(matrix).solve(gradient)
+        # once refined: what is left of the gradient is descended a second time
+        assert_allclose(direction, np.array([-0.25, -0.25]) - 2 * np.array([0.25, -0.25]), rtol=1e-12)
+        assert_is_residual(residual, matrix, gradient, direction)
 
 
 class TestSingular:
@@ -128,19 +140,32 @@ class TestSingular:
         assert np.linalg.norm(residual) <= 1e4 * EPS * np.linalg.norm(gradient)
         assert_is_residual(residual, matrix, gradient, direction)
 
-    def test_what_no_direction_explains_is_left(self):
+    def test_what_no_direction_explains_is_left_and_descended(self):
+        """With the largest eigenvalue's step, twice because the solution is refined once."""
         matrix = self.matrix()
         gradient = np.random.default_rng(1).normal(size=len(matrix))
         inverse = np.linalg.pinv(matrix, rcond=1e-10, hermitian=True)
+        rest = gradient - matrix @ (inverse @ gradient)
         direction, residual = FactoredHessian(matrix).solve(gradient)
-        assert_near(direction, -inverse @ gradient, 1e4 * EPS)
-        assert_near(residual, gradient - matrix @ (inverse @ gradient), 1e4 * EPS)
+        assert_near(direction, -inverse @ gradient - 2 * rest / np.linalg.eigvalsh(matrix)[-1], 1e4 * EPS)
+        assert_near(residual, rest, 1e4 * EPS)
 
     def test_not_positive(self):
         """A negative eigenvalue can only be rounding's."""
-        direction, residual = FactoredHessian(np.array([[1.0, 2.0], [2.0, 1.0]])).solve(np.array([1.0, 0.0]))
-        assert_allclose(direction, [-1 / 6, -1 / 6], rtol=10 * EPS)
-        assert_allclose(residual, [0.5, -0.5], rtol=10 * EPS)
+        matrix, gradient = np.array([[1.0, 2.0], [2.0, 1.0]]), np.array([1.0, 0.0])
+        direction, residual = FactoredHessian(matrix).solve(gradient)
+        assert_allclose(direction.sum(), -1 / 3, rtol=10 * EPS)
+        assert direction @ gradient < 0
+        assert_is_residual(residual, matrix, gradient, direction)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_what_is_not_finite_has_no_decrement(bad):
+    matrix, gradient = matrix_of(6, 1e3)
+    matrix[4, 2] = matrix[2, 4] = bad
+    hessian = FactoredHessian(matrix)
+    assert np.isnan(hessian.decrement(gradient))
+    assert np.isnan(hessian.solve(gradient)[0]).any()
 
 
 class TestWithoutCurvature:

@@ -286,6 +286,19 @@ class TestConvergence:
         assert np.all(np.isfinite(model.coef_))
         assert model.gap_ == np.inf
 
+    @pytest.mark.parametrize("solver", ["newton", "lbfgs"])
+    def test_separable_in_part_without_penalty(self, solver):
+        """A rare indicator that only ones have: its coefficient grows without end, and the others have an optimum."""
+        X, y = make_data(n=400)
+        rare = np.zeros(400)
+        rare[np.flatnonzero(y)[:5]] = 1.0
+        with pytest.warns(ConvergenceWarning, match="separable in part") as record:
+            model = LogisticRegression(C=np.inf, solver=solver).fit(np.column_stack([X, rare]), y)
+        assert len(record) == 1
+        others = LogisticRegression(C=np.inf, tol=1e-7).fit(X[rare == 0], y[rare == 0])
+        infimum = others.loss_curve_[-1] * np.mean(rare == 0)
+        assert 0.0 <= model.loss_curve_[-1] / infimum - 1.0 <= 1.05 * model.gap_ <= 1.05e-9
+
     def test_separable_with_penalty_is_an_ordinary_problem(self):
         X, _ = make_data(n=60)
         assert LogisticRegression(C=1e6).fit(X, X[:, 0] > 0).gap_ <= 1e-9

@@ -186,6 +186,14 @@ class TestWhere:
         assert inner.objective.coordinates is objective.pilot.objective.coordinates is objective.coordinates
         assert_arrives(LogisticRegression().fit(X, y), X, y)
 
+    @pytest.mark.parametrize("dtype", [np.float64, np.float32])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_farthest_entries_of_some_rows(self, dtype, order):
+        X, center = np.array(make_data(n=100)[0], dtype=dtype, order=order), np.linspace(-1.0, 1.0, D)
+        assert_array_equal(as_design(X).farthest(center, 7), np.abs(X[::7] - center).max(axis=0))
+        X[14, 2], X[21, 3], X[22, 4] = np.nan, -np.inf, np.nan
+        assert_array_equal(np.flatnonzero(np.isinf(as_design(X).farthest(center, 7))), [2, 3])
+
     def test_coordinates_take_a_pass_only_where_the_sample_does_not_know_them(self):
         X, y = make_data()
         assert with_pilot(X, y).n_passes == 0

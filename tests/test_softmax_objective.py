@@ -10,7 +10,7 @@ import twins
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastlogreg._class_blocks import ClassBlocks
-from fastlogreg._contrasts import contrasts, of_contrasts, of_pairs
+from fastlogreg._contrasts import contrasts, of_contrasts, of_pair_grams
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 from fastlogreg._pilot import stratified_rows
@@ -47,11 +47,23 @@ class TestContrasts:
         assert_allclose(contrasts(of_contrasts(reduced)), reduced, rtol=0, atol=1e-14)
         assert_allclose(np.linalg.norm(of_contrasts(reduced)), np.linalg.norm(reduced), rtol=1e-14)
 
-    def test_pairs(self):
-        Q = of_contrasts(np.eye(3))
-        differences = [Q[k] - Q[other] for k, other in itertools.combinations(range(4), 2)]
-        expected = np.transpose([np.outer(difference, difference).ravel() for difference in differences])
-        assert_allclose(of_pairs(4), expected, rtol=0, atol=1e-15)
+    @pytest.mark.parametrize("n_classes", [2, 3, 4, 7])
+    def test_pair_grams(self, n_classes):
+        """What lies below the diagonals and beyond the scale is not read."""
+        rng = np.random.default_rng(0)
+        q = contrasts(np.eye(n_classes)).T
+        scale = rng.exponential(size=3)
+        pairs = list(itertools.combinations(range(n_classes), 2))
+        grams = np.full((len(pairs), 5, 5), np.nan)
+        expected = 0.0
+        for gram, (k, other) in zip(grams, pairs, strict=True):
+            Z = rng.normal(size=(6, 3))
+            gram[:3, :3] = np.where(np.tri(3, dtype=bool).T, Z.T @ Z, np.nan)
+            of_pair = np.outer(q[k] - q[other], q[k] - q[other])
+            expected = expected + np.kron(of_pair, (scale * Z).T @ (scale * Z))
+        matrix = of_pair_grams(grams, scale, n_classes)
+        assert_allclose(matrix, expected, rtol=0, atol=1e-13)
+        assert_array_equal(matrix, matrix.T)
 
 
 class Case:
@@ -161,9 +173,14 @@ class TestDerivatives:
         if case.fit_intercept:
             of_intercepts = np.arange(case.d, case.z.size, case.d + 1)
             assert_allclose(hessian.intercept_block(), expected[np.ix_(of_intercepts, of_intercepts)], **tolerance)
-        assert objective.has_matrix == (not sp.issparse(objective.design.X))
-        if objective.has_matrix:
-            assert_allclose(hessian.matrix(), expected, **tolerance)
+        assert_allclose(hessian.matrix(), expected, **tolerance)
+
+    def test_has_matrix(self, case):
+        """Sparse X is filled in for it while it is small."""
+        assert case.objective.has_matrix
+        n_samples = 1_000_001 // case.d + 1
+        target = np.arange(n_samples) % 3
+        assert not SoftmaxObjective(as_design(sp.csr_matrix((n_samples, case.d))), target, 3).has_matrix
 
     def test_start(self, case):
         """The mean prediction is the mean target, and the value is known without a pass."""
@@ -304,7 +321,9 @@ class TestClassBlocks:
     def test_few_rows_for_many_classes(self, monkeypatch):
         """A copy of a few rows tells little of each class; what all tell together spares products all the same."""
         monkeypatch.setattr("fastlogreg._class_blocks.FEW_PROBABILITIES", 0)
-        objective = problem(3000, 20, 60)
+        monkeypatch.setattr("fastlogreg._class_blocks.MAX_COLUMNS", 20)
+        monkeypatch.setattr("fastlogreg._class_blocks.FULLEST_COLUMNS", 20)
+        objective = problem(3000, 20, 60, layout=sp.csr_matrix)
         for parameters in (objective.start(), minimum(objective).parameters):
             point = objective.evaluate(parameters + 0.01)
             blocks = ClassBlocks(objective)
@@ -318,8 +337,27 @@ class TestClassBlocks:
         weight = np.ones(3000)
         weight[copied] = 0.0
         monkeypatch.setattr("fastlogreg._class_blocks.stratified_rows", lambda *_: copied)
+        monkeypatch.setattr("fastlogreg._class_blocks.MAX_COLUMNS", 5)
         objective = problem(3000, 20, 60, sample_weight=weight)
         point = objective.evaluate(objective.start())
+        assert np.isfinite(ClassBlocks(objective).at(point)(point.gradient)).all()
+
+    @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
+    def test_some_classes_after_others(self, monkeypatch, layout):
+        """Where memory is short, the blocks are those of all rows just the same."""
+        objective = problem(500, 8, 7, layout=layout)
+        point = objective.evaluate(0.5 * minimum(objective).parameters)
+        at_once = ClassBlocks(objective).at(point)(point.gradient)
+        monkeypatch.setattr("fastlogreg._class_blocks.FEW_PROBABILITIES", 1000)
+        blocks, n_passes = ClassBlocks(objective), objective.n_passes
+        one_after_another = blocks.at(point)(point.gradient)
+        assert objective.n_passes - n_passes >= 5
+        assert_allclose(one_after_another, at_once, rtol=0, atol=1e-4 * np.abs(at_once).max())
+
+    @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
+    def test_a_class_without_curvature(self, layout):
+        objective = problem(600, 5, 4, layout=layout)
+        point = objective.evaluate(objective.from_coef(np.zeros((4, 5)), np.array([0.0, 0.0, 0.0, -2000.0])))
         assert np.isfinite(ClassBlocks(objective).at(point)(point.gradient)).all()
 
     @pytest.mark.parametrize("fit_intercept", [True, False])

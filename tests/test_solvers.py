@@ -1,6 +1,8 @@
 """Solvers: known optima, the proof of the gap, the seeds' update, and what each promises on the way."""
 
 import functools
+import itertools
+import sys
 
 import numpy as np
 import pytest
@@ -14,7 +16,9 @@ from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
 from fastlogreg.solvers import Stop, gd, lbfgs, newton
 from fastlogreg.solvers._common import VALUE_NOISE, gap_target, minimize_on_line, newton_step
+from fastlogreg.solvers._quasi_newton import InverseHessian
 
+newton_module = sys.modules["fastlogreg.solvers.newton"]  # the package has a function of that name
 GD_METHODS = ("fixed", "armijo", "nesterov")
 SOLVERS = {f"gd-{method}": functools.partial(gd, method=method) for method in GD_METHODS}
 SOLVERS |= {"lbfgs": lbfgs, "newton": newton}
@@ -658,6 +662,97 @@ class TestManyProducts:
         one, _ = solve(newton, self.objective(1), tol=1e-4, max_iter=100)
         two, _ = solve(newton, self.objective(2), tol=1e-4, max_iter=100)
         assert_array_equal(one.point.parameters, two.point.parameters)
+
+
+class TestPreconditioned:
+    """Text-like data, too wide for a matrix and too tall for the span of the rows: L-BFGS leads to the end."""
+
+    N, D = 3000, 4000
+
+    @staticmethod
+    @functools.cache
+    def data():
+        N, D = TestPreconditioned.N, TestPreconditioned.D
+        rng = np.random.default_rng(0)
+        rows = np.repeat(np.arange(N), 40)
+        columns = (D * rng.random(len(rows)) ** 3).astype(int)
+        X = sp.csr_matrix((rng.random(len(rows)), (rows, columns)), shape=(N, D))
+        logits = X @ rng.standard_normal(D)
+        labels = rng.random(N) < twins.sigmoid(2 * (logits - logits.mean()) / logits.std())
+        return X, labels.astype(float)
+
+    def objective(self, l2=1e-4, n_threads=1, layout=sp.csr_matrix, **options):
+        X, labels = self.data()
+        return Objective(as_design(layout(X), n_threads), labels, l2=l2, **options)
+
+    @pytest.mark.parametrize("l2", [1e-4, 1e-3])
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_fewer_passes_than_conjugate_gradients(self, l2, fit_intercept):
+        objective, alone = (self.objective(l2, fit_intercept=fit_intercept) for _ in range(2))
+        solution, path = solve(newton, objective, tol=1e-4, max_iter=100)
+        assert solution.stop is Stop.CONVERGED
+        assert solution.proven
+        assert path[-1] is solution.point
+        steps = functools.partial(newton_module._newton_steps, alone, alone.evaluate(alone.start()), 0)
+        same = steps(tol=1e-4, max_iter=100, on_iteration=lambda *_: None)
+        assert objective.n_passes < 0.9 * alone.n_passes
+        assert abs(solution.point.value - same.point.value) <= solution.gap + same.gap
+
+    def test_the_gradient_alone_proves_strong_penalties(self, monkeypatch):
+        exact, _ = solve(newton, self.objective(l2=0.1), tol=1e-7, max_iter=100)
+        objective = self.objective(l2=0.1)
+        monkeypatch.setattr(newton_module, "ConjugateGradients", None)
+        solution, path = solve(newton, objective, tol=1e-4, max_iter=100)
+        assert solution.stop is Stop.CONVERGED
+        assert solution.proven
+        assert solution.point.value - exact.point.value <= solution.gap <= gap_target(solution.point, 1e-4)
+        assert len(path) == solution.n_iter + 1
+
+    @pytest.mark.parametrize("max_iter", [1, 2, 7, 12])
+    def test_half_of_the_iterations(self, max_iter):
+        """The others are conjugate gradients', and the gap where they end is proven."""
+        best, _ = solve(newton, self.objective(l2=1e-6), tol=1e-6, max_iter=100)
+        solution, path = solve(newton, self.objective(l2=1e-6), tol=1e-4, max_iter=max_iter)
+        assert solution.stop is Stop.MAX_ITER
+        assert solution.n_iter == max_iter == len(path) - 1
+        assert solution.gap >= solution.point.value - best.point.value
+
+    def test_dense_and_threads(self):
+        """Three threads change no bit, and a dense matrix the result by no more than its gap."""
+        one, _ = solve(newton, self.objective(), tol=1e-4, max_iter=100)
+        three, _ = solve(newton, self.objective(n_threads=3), tol=1e-4, max_iter=100)
+        assert_array_equal(one.point.parameters, three.point.parameters)
+        assert one.gap == three.gap
+        dense, _ = solve(newton, self.objective(layout=lambda X: X.toarray()), tol=1e-4, max_iter=100)
+        assert abs(dense.point.value - one.point.value) <= dense.gap + one.gap
+
+    def test_separable_without_penalty(self):
+        solution, _ = solve(newton, self.objective(l2=0.0), tol=1e-4, max_iter=100)
+        assert solution.stop is Stop.SEPARABLE
+
+    def test_few_pairs_where_a_pass_is_cheap(self, monkeypatch):
+        counts = []
+
+        class Counted(InverseHessian):
+            def __init__(self, *args, memory, **options):
+                counts.append(memory)
+                super().__init__(*args, memory=memory, **options)
+
+        monkeypatch.setattr("fastlogreg.solvers.preconditioned.InverseHessian", Counted)
+        solve(newton, self.objective(), tol=1e-4, max_iter=100)
+        assert counts == [10]
+        solve(newton, self.objective(layout=lambda X: X.toarray()), tol=1e-4, max_iter=100)
+        assert counts == [10, 30]
+
+
+def test_inverse_hessian_forgets_the_oldest_pairs():
+    path = solve(lbfgs, Data(n=400, d=30, l2=1e-3).objective(), tol=1e-6)[1]
+    short, newest = InverseHessian(memory=2), InverseHessian(memory=2)
+    for start, end in itertools.pairwise(path[:6]):
+        short.update(start, end)
+    for start, end in itertools.pairwise(path[3:6]):
+        newest.update(start, end)
+    assert_array_equal(short.dot(path[6].gradient), newest.dot(path[6].gradient))
 
 
 @pytest.mark.parametrize("method", ["lbfgs", "gd-nesterov", "gd-armijo"])

@@ -52,7 +52,7 @@ typedef struct {
     void (*add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                         const double *shift, double *row_scratch, double *sums, double *squares);
 
-    /* Dense: panel[i, j] = sqrt(weight_i) (x_ij - shift_j), panel[i, n_features] = sqrt(weight_i); rows `width` apart,
+    /* panel[i, j] = sqrt(weight_i) (x_ij - shift_j), panel[i, n_features] = sqrt(weight_i); rows `width` apart,
      * what is beyond n_features + 1 stays as it is. */
     void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                        const double *shift, ptrdiff_t width, double *panel);
@@ -98,6 +98,15 @@ typedef struct {
     const memory_range *ahead;
 } sgd_rows;
 
+/* The same rows for steps of several samples each; dense or CSR as `layout` has them. */
+typedef struct {
+    sgd_rows rows;
+    design_view X; /* dense: columns is NULL */
+    const layout_kernels *layout;
+    ptrdiff_t batch_size;
+    double *residual; /* scratch, batch_size */
+} sgd_batches;
+
 typedef enum { SGD_CONSTANT, SGD_OPTIMAL, SGD_INVSCALING } sgd_schedule;
 
 /* alpha belongs to the penalty alpha (l1_ratio |w|_1 + (1 - l1_ratio) / 2 |w|^2), which l1 and l2 are the parts of. */
@@ -111,14 +120,15 @@ typedef struct {
 
 typedef struct {
     double *coef, *average_coef, *had_l1, *pending_row; /* average_coef may be NULL, had_l1 without L1 */
-    double scale, average_a, average_b;                 /* CSR: of coef and average_coef */
-    double shrink, move, share;                         /* dense: the pending step, with pending_row */
+    double scale, average_a, average_b;                 /* CSR and batches: of coef and average_coef */
+    double shrink, move, share;                         /* dense single rows: the pending step, with pending_row */
     double intercept, average_intercept;
-    double square, absolute; /* norms of the coefficients */
+    double square, absolute; /* dense single rows: norms of the coefficients */
     double accrued_l1;
     double *curvature; /* of each column, for sgd_diagonal, whose coef holds sums */
+    double *products;  /* its scratch, one for each entry of the longest row */
     double intercept_curvature;
-    double penalty_sum; /* over samples */
+    double penalty_sum; /* dense single rows: over samples */
     double t;
 } sgd_state;
 
@@ -162,9 +172,10 @@ typedef struct {
     /* sums[k] += sum_i values[i, k] */
     void (*add_rows)(ptrdiff_t count, ptrdiff_t width, const double *values, double *sums);
 
-    /* Stochastic gradient steps, one a row, in the rows' order. */
+    /* Stochastic gradient steps in the rows' order: one a row, or one a batch, which returns the sum of the losses. */
     void (*sgd_dense)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
     void (*sgd_csr)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    double (*sgd_by_batches)(const sgd_batches *batches, const sgd_rule *rule, sgd_state *state);
     void (*sgd_diagonal)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
 } block_kernels;
 

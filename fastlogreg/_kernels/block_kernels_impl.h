@@ -19,8 +19,6 @@
 #define TILE_VECTORS 1
 #endif
 
-#include "sgd.h"
-
 /* Rows of X seldom start at a cache line, and every 64-byte load from them would touch two; 32-byte loads are faster
  * even where the registers are wider. Widened floats fill a register with half the bytes. */
 #if LANES == 8
@@ -84,6 +82,8 @@
 #undef ROW_LANES
 #undef REAL
 
+#include "sgd.h"
+
 const block_kernels TABLE = {
     .isa = ISA,
     .of_layout =
@@ -108,5 +108,6 @@ const block_kernels TABLE = {
     .add_rows = add_rows,
     .sgd_dense = sgd_dense,
     .sgd_csr = sgd_csr,
+    .sgd_by_batches = sgd_by_batches,
     .sgd_diagonal = sgd_diagonal,
 };

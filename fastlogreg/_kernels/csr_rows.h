@@ -75,6 +75,24 @@ static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t coun
     }
 }
 
+static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                             const double *shift, ptrdiff_t width, double *panel) {
+    const ptrdiff_t d = X->n_features;
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        double *row = panel + i * width;
+        const double s = sqrt(weight[i]);
+        for (ptrdiff_t j = 0; j < d; j++)
+            row[j] = -shift[j];
+        for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
+            row[columns[at]] += (double)values[at];
+        for (ptrdiff_t j = 0; j < d; j++)
+            row[j] *= s;
+        row[d] = s;
+    }
+}
+
 static void NAME(class_logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
                                const double *coef, const double *intercept, double *logits_out) {
     const REAL *values = X->values;
@@ -100,6 +118,7 @@ static const layout_kernels NAME(kernels) = {
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .add_gram = NAME(add_gram),
+    .fill_panel = NAME(fill_panel),
     .class_logits = NAME(class_logits),
     .add_class_gradient = NAME(add_class_gradient),
 };

@@ -4,6 +4,14 @@
 
 #define COLUMNS_AT_ONCE 4
 
+typedef REAL NAME(packed) __attribute__((vector_size(LANES * sizeof(REAL))));
+
+static inline vdouble NAME(load)(const REAL *x) {
+    NAME(packed) values;
+    memcpy(&values, x, sizeof values);
+    return __builtin_convertvector(values, vdouble);
+}
+
 /* The next block's part of a column, asked for while this block is in cache. */
 static inline void NAME(prefetch_column)(const design_view *X, ptrdiff_t j, ptrdiff_t row, ptrdiff_t count) {
     const REAL *x = (const REAL *)X->values + j * X->stride;
@@ -39,6 +47,23 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
     }
 }
 
+/* gradient_out[c] += x_c . residual for a few columns x_c. */
+static inline __attribute__((always_inline)) void NAME(add_dots)(const REAL *x, ptrdiff_t stride, int columns,
+                                                                 ptrdiff_t count, const double *residual,
+                                                                 double *gradient_out) {
+    vdouble sums[COLUMNS_AT_ONCE] = {{0}};
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES)
+        for (int c = 0; c < columns; c++)
+            sums[c] += NAME(load)(x + c * stride + i) * load_f64(residual + i);
+    for (int c = 0; c < columns; c++) {
+        double sum = sum_of_lanes(&sums[c]);
+        for (ptrdiff_t rest = i; rest < count; rest++)
+            sum += (double)x[c * stride + rest] * residual[rest];
+        gradient_out[c] += sum;
+    }
+}
+
 static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                                const double *residual, ptrdiff_t residual_stride, double *gradient) {
     const ptrdiff_t d = X->n_features, stride = X->stride;
@@ -48,31 +73,13 @@ static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t 
         double *g = gradient + k * d;
         ptrdiff_t j = 0;
         for (; j + COLUMNS_AT_ONCE <= d; j += COLUMNS_AT_ONCE) {
-            const REAL *x0 = block + j * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-            double g0 = 0.0, g1 = 0.0, g2 = 0.0, g3 = 0.0;
             if (k == 0)
                 for (int c = 0; c < COLUMNS_AT_ONCE; c++)
                     NAME(prefetch_column)(X, j + c, first + count, count);
-#pragma omp simd reduction(+ : g0, g1, g2, g3)
-            for (ptrdiff_t i = 0; i < count; i++) {
-                g0 += (double)x0[i] * r[i];
-                g1 += (double)x1[i] * r[i];
-                g2 += (double)x2[i] * r[i];
-                g3 += (double)x3[i] * r[i];
-            }
-            g[j] += g0;
-            g[j + 1] += g1;
-            g[j + 2] += g2;
-            g[j + 3] += g3;
+            NAME(add_dots)(block + j * stride, stride, COLUMNS_AT_ONCE, count, r, g + j);
         }
-        for (; j < d; j++) {
-            const REAL *x0 = block + j * stride;
-            double g0 = 0.0;
-#pragma omp simd reduction(+ : g0)
-            for (ptrdiff_t i = 0; i < count; i++)
-                g0 += (double)x0[i] * r[i];
-            g[j] += g0;
-        }
+        for (; j < d; j++)
+            NAME(add_dots)(block + j * stride, stride, 1, count, r, g + j);
     }
 }
 
@@ -81,13 +88,19 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
     (void)row_scratch;
     for (ptrdiff_t j = 0; j < X->n_features; j++) {
         const REAL *x = (const REAL *)X->values + j * X->stride + first;
-        const double c = shift[j];
-        double sum = 0.0, square = 0.0;
-#pragma omp simd reduction(+ : sum, square)
-        for (ptrdiff_t i = 0; i < count; i++) {
-            double t = (double)x[i] - c;
-            sum += weight[i] * t;
-            square += weight[i] * t * t;
+        const double center = shift[j];
+        vdouble vsum = {0}, vsquare = {0};
+        ptrdiff_t i = 0;
+        for (; i + LANES <= count; i += LANES) {
+            const vdouble offset = NAME(load)(x + i) - center, weighted = load_f64(weight + i) * offset;
+            vsum += weighted;
+            vsquare += weighted * offset;
+        }
+        double sum = sum_of_lanes(&vsum), square = sum_of_lanes(&vsquare);
+        for (; i < count; i++) {
+            const double offset = (double)x[i] - center, weighted = weight[i] * offset;
+            sum += weighted;
+            square += weighted * offset;
         }
         sums[j] += sum;
         squares[j] += square;

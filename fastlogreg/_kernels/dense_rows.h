@@ -5,6 +5,7 @@
 
 #define ROWS_AT_ONCE 4
 #define VECTORS_AT_ONCE 8
+#define MOMENT_VECTORS 4
 #define VECTOR NAME(vector)
 
 typedef REAL NAME(packed) __attribute__((vector_size(ROW_LANES * sizeof(REAL))));
@@ -147,19 +148,53 @@ static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t 
     }
 }
 
+/* `add_moments` of `vectors` vectors of columns, in registers; the last of them as in `add_strip`. */
+static inline __attribute__((always_inline)) void
+NAME(add_moments_strip)(const REAL *x, ptrdiff_t stride, ptrdiff_t count, const double *weight, const double *shift,
+                        int vectors, ptrdiff_t overlap, double *sums_out, double *squares_out) {
+    VECTOR sums[MOMENT_VECTORS] = {{0}}, squares[MOMENT_VECTORS] = {{0}}, center[MOMENT_VECTORS];
+    ptrdiff_t at[MOMENT_VECTORS];
+    for (int v = 0; v < vectors; v++) {
+        at[v] = v * ROW_LANES - (v == vectors - 1 ? overlap : 0);
+        center[v] = NAME(load_double)(shift + at[v]);
+    }
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int v = 0; v < vectors; v++) {
+            const VECTOR offset = NAME(load)(x + i * stride + at[v]) - center[v];
+            const VECTOR weighted = weight[i] * offset;
+            sums[v] += weighted;
+            squares[v] += weighted * offset;
+        }
+    for (int v = 0; v < vectors; v++)
+        for (ptrdiff_t lane = v == vectors - 1 ? overlap : 0; lane < ROW_LANES; lane++) {
+            sums_out[at[v] + lane] += sums[v][lane];
+            squares_out[at[v] + lane] += squares[v][lane];
+        }
+}
+
 static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                               const double *shift, double *row_scratch, double *sums, double *squares) {
     (void)row_scratch;
-    const ptrdiff_t d = X->n_features;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const REAL *x = (const REAL *)X->values + (first + i) * X->stride;
-        const double s = weight[i];
-#pragma omp simd
-        for (ptrdiff_t j = 0; j < d; j++) {
-            double t = (double)x[j] - shift[j];
-            sums[j] += s * t;
-            squares[j] += s * t * t;
-        }
+    const ptrdiff_t d = X->n_features, stride = X->stride;
+    const REAL *x = (const REAL *)X->values + first * stride;
+    if (d < ROW_LANES) {
+        for (ptrdiff_t i = 0; i < count; i++)
+            for (ptrdiff_t j = 0; j < d; j++) {
+                const double offset = (double)x[i * stride + j] - shift[j], weighted = weight[i] * offset;
+                sums[j] += weighted;
+                squares[j] += weighted * offset;
+            }
+        return;
+    }
+    for (ptrdiff_t j = 0; j < d; j += MOMENT_VECTORS * ROW_LANES) {
+        const ptrdiff_t left = (d - j + ROW_LANES - 1) / ROW_LANES;
+        const ptrdiff_t overlap = left <= MOMENT_VECTORS ? left * ROW_LANES - (d - j) : 0;
+#define STRIP(vectors)                                                                                                 \
+    case vectors:                                                                                                      \
+        NAME(add_moments_strip)(x + j, stride, count, weight, shift + j, vectors, overlap, sums + j, squares + j);     \
+        break;
+        switch (left < MOMENT_VECTORS ? left : MOMENT_VECTORS) { STRIP(1) STRIP(2) STRIP(3) STRIP(4) }
+#undef STRIP
     }
 }
 
@@ -194,4 +229,5 @@ static const layout_kernels NAME(kernels) = {
 
 #undef VECTOR
 #undef VECTORS_AT_ONCE
+#undef MOMENT_VECTORS
 #undef ROWS_AT_ONCE

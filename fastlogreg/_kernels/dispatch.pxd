@@ -63,6 +63,13 @@ cdef extern from "block_kernels.h" nogil:
         Py_ssize_t n_ahead
         const memory_range *ahead
 
+    ctypedef struct sgd_batches:
+        sgd_rows rows
+        design_view X
+        const layout_kernels *layout
+        Py_ssize_t batch_size
+        double *residual
+
     ctypedef enum sgd_schedule:
         SGD_CONSTANT
         SGD_OPTIMAL
@@ -86,6 +93,7 @@ cdef extern from "block_kernels.h" nogil:
         double square, absolute
         double accrued_l1
         double *curvature
+        double *products
         double intercept_curvature
         double penalty_sum
         double t
@@ -108,6 +116,7 @@ cdef extern from "block_kernels.h" nogil:
         void (*add_rows)(Py_ssize_t count, Py_ssize_t width, const double *values, double *sums) noexcept nogil
         void (*sgd_dense)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
         void (*sgd_csr)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_by_batches)(const sgd_batches *, const sgd_rule *, sgd_state *) noexcept nogil
         void (*sgd_diagonal)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
 
     const block_kernels *block_kernels_named(const char *isa)

@@ -24,8 +24,7 @@ typedef int64_t vint __attribute__((vector_size(VECTOR_BYTES)));
 typedef uint64_t vuint __attribute__((vector_size(VECTOR_BYTES)));
 
 static inline vdouble splat(double x) {
-    vdouble v = {0};
-    return v + x; /* 0 + x is exact (and turns -0.0 into 0.0, which no caller minds) */
+    return x - (vdouble){0}; /* x - 0 is x, which the compiler knows: no subtraction is left */
 }
 
 static inline vdouble load_f64(const double *p) {

@@ -11,13 +11,13 @@ from enum import Enum
 import numpy as np
 
 from fastlogreg._evaluation import Point
-from fastlogreg.solvers._factored_hessian import FactoredHessian, dual_sums
+from fastlogreg.solvers._factored_hessian import FactoredHessian, diagonal_inverse, dual_sums
 from fastlogreg.solvers._newton_step import VALUE_NOISE, Direction, gradient_rounding, slopes, step_along
 
-# Above so many parameters (or samples, where they are fewer) a Hessian costs more to form and factor than the products
-# it would save, and up to so few parameters theirs is cheaper also where the samples are fewer.
+# Above so many parameters, or more columns than samples, a Hessian costs more to form and factor than the products it
+# would save; with so few columns it is cheaper also where the samples are fewer.
 MAX_MATRIX_PARAMETERS = 1500
-FEW_PARAMETERS = 300
+FEW_COLUMNS = 300
 # Conjugate gradients that stop early spare passes far from the optimum; stopping ever later makes the steps Newton's,
 # also where the columns are so dependent that the first few products gain nearly all of the model but the last tenth.
 FIRST_ACCURACY = 0.1
@@ -36,6 +36,7 @@ class Stop(Enum):
     MAX_ITER = "max_iter iterations were done"
     STALLED = "rounding allows no further descent"
     SEPARABLE = "the classes are separable and nothing bounds the coefficients"
+    PARTLY_SEPARABLE = "the classes are separable in part and nothing bounds the coefficients"
     REQUESTED = "a callback asked for it"
 
 
@@ -161,7 +162,7 @@ def newton_end(objective, point, tol, n_iter):
     better = minimize_on_line(objective, point, step.end)
     gap = step.gap_of(better or point, point)
     if gap <= target:
-        return Solution(better or point, gap, n_iter, Stop.CONVERGED, step.proven)
+        return Solution(better or point, gap, n_iter, arrived(step), step.proven)
     return better
 
 
@@ -169,19 +170,36 @@ def early_end(objective, point, tol, n_iter, stop):
     """`point` as the solution, with the gap that a Newton step proves; it may turn out to be small enough."""
     target = gap_target(point, tol)
     step = newton_step(objective, point, target)
-    return Solution(point, step.gap, n_iter, Stop.CONVERGED if step.gap <= target else stop, step.proven)
+    if step.gap_to_infimum <= target < step.gap:
+        return Solution(point, step.gap_to_infimum, n_iter, Stop.PARTLY_SEPARABLE, proven=False)
+    return Solution(point, step.gap, n_iter, arrived(step) if step.gap <= target else stop, step.proven)
+
+
+def arrived(step):
+    """Why a solver ends whose last `NewtonStep` says that the gap is small enough."""
+    return Stop.CONVERGED if step.gap_to_infimum == math.inf else Stop.PARTLY_SEPARABLE
 
 
 def has_cheap_matrix(objective):
     """Whether the Hessian is better factored than multiplied with."""
-    largest = min(MAX_MATRIX_PARAMETERS, max(FEW_PARAMETERS, objective.design.n_samples))
-    return objective.has_matrix and objective.n_parameters <= largest
+    few_columns = _n_columns(objective) <= max(FEW_COLUMNS, objective.design.n_samples)
+    return objective.has_matrix and few_columns and objective.n_parameters <= MAX_MATRIX_PARAMETERS
 
 
 def has_cheap_row_span(objective):
     """Whether the problem is better solved in the span of its rows: see `fastlogreg._row_span`."""
-    n_samples, n_columns = objective.design.n_samples, objective.n_parameters // objective.n_outputs
-    return max(FEW_PARAMETERS, n_samples) < n_columns and n_samples <= MAX_MATRIX_PARAMETERS
+    n_samples = objective.design.n_samples
+    return max(FEW_COLUMNS, n_samples) < _n_columns(objective) and n_samples <= MAX_MATRIX_PARAMETERS
+
+
+def _n_columns(objective):
+    """Parameters of an output."""
+    return objective.n_parameters // objective.n_outputs
+
+
+def preconditioner(hessian, point):
+    """The function that applies an approximate inverse of the Hessian at a point: the objective's, or a diagonal's."""
+    return hessian.objective.preconditioner(point) or diagonal_inverse(hessian.mean_diagonal())
 
 
 class ConjugateGradients:
@@ -259,25 +277,15 @@ class ConjugateGradients:
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""
-        inverse = self._inverse or self._objective.preconditioner(point)
-        if inverse is not None:
-            return inverse
-        ridge = self._objective.ridge
-        diagonal = hessian.mean_curvature() * np.maximum(1.0 - ridge, 0.0) + ridge
-        inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
+        objective = self._objective
+        if self._inverse is not None:
+            return self._inverse
         if self._many_products and self._block is None:
-            self._block = self._objective.fullest_columns(BLOCK_COLUMNS)
+            self._block = objective.fullest_columns(BLOCK_COLUMNS)
         if self._block is None:
-            return lambda residual: inverse * residual
-        objective, places = self._block
-        factored = FactoredHessian.of(objective, point)
-
-        def precondition(residual):
-            result = inverse * residual
-            result[places] = -factored.solve(residual[places])[0]
-            return result
-
-        return precondition
+            return preconditioner(hessian, point)
+        block, places = self._block
+        return diagonal_inverse(hessian.mean_diagonal(), FactoredHessian.of(block, point), places)
 
 
 def _clear_intercept_residuals(hessian, direction, residual):

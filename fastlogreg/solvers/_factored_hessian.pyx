@@ -3,7 +3,8 @@
 import numpy as np
 import scipy.linalg
 
-from libc.math cimport INFINITY, fabs
+from libc.math cimport INFINITY, fabs, sqrt
+from libc.string cimport memcpy
 from scipy.linalg.cython_blas cimport dsymv, dtrsv
 from scipy.linalg.cython_lapack cimport dpotrf
 
@@ -20,7 +21,9 @@ cdef double NEARLY_EXPLAINED = 0.1
 cdef class FactoredHessian:
     """A Hessian (p, p), solved with by Cholesky, or where it is singular in the span of its eigenvectors.
 
-    Along a parameter without any curvature, the solution is the negative gradient.
+    What these do not explain of the gradient, as where samples are so far on the wrong side that their curvature is
+    lost, is descended with the largest eigenvalue's step. Along a parameter without any curvature, the solution is the
+    negative gradient.
 
     Attributes
     ----------
@@ -30,8 +33,8 @@ cdef class FactoredHessian:
 
     cdef readonly object point
     cdef object _flat
-    cdef double[:, ::1] _matrix
-    cdef double[:, ::1] _factor
+    cdef double[:, ::1] _triangles  # the matrix above the diagonal, its factor below
+    cdef double[::1] _diagonal      # of the one that is not in use
     cdef double[::1] _scratch
     cdef object _eigen
 
@@ -43,41 +46,70 @@ cdef class FactoredHessian:
     def __init__(self, const double[:, ::1] matrix, point=None):
         cdef Py_ssize_t p = matrix.shape[0], j
         self.point = point
-        self._matrix, self._factor, self._scratch = np.empty((p, p)), np.empty((p, p)), np.empty(p)
-        self._matrix[:] = matrix
+        vectors = np.empty((2, p))
+        self._triangles, self._diagonal, self._scratch = np.empty((p, p)), vectors[0], vectors[1]
+        if p:
+            memcpy(&self._triangles[0, 0], &matrix[0, 0], p * p * sizeof(double))
         self._flat = [j for j in range(p) if matrix[j, j] == 0]
         for j in self._flat:
-            self._matrix[j, j] = 1.0
-        self._factor[:] = self._matrix
+            self._triangles[j, j] = 1.0
+        for j in range(p):
+            self._diagonal[j] = self._triangles[j, j]
         if not self._factorize():
             whole = np.asarray(matrix)
             curved = np.flatnonzero(np.diagonal(whole) != 0)
-            eigenvalues, vectors = scipy.linalg.eigh(whole[np.ix_(curved, curved)], check_finite=False)
+            if np.isfinite(whole).all():
+                eigenvalues, vectors = scipy.linalg.eigh(whole[np.ix_(curved, curved)], check_finite=False)
+            else:  # LAPACK's answer to these differs between versions
+                eigenvalues, vectors = np.array([np.nan]), np.full((len(curved), 1), np.nan)
             kept = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
-            self._eigen = curved, eigenvalues[kept], vectors[:, kept]
+            self._eigen = curved, eigenvalues[kept], vectors[:, kept], eigenvalues[-1]
 
     cdef bint _factorize(self):
         """Cholesky in place; whether it went well."""
-        cdef int p = <int>self._factor.shape[0], info = 0
+        cdef int p = <int>self._triangles.shape[0], info = 0
         cdef Py_ssize_t j
         if p == 0:
             return True
         with nogil:
-            dpotrf(b"U", &p, &self._factor[0, 0], &p, &info)
+            dpotrf(b"U", &p, &self._triangles[0, 0], &p, &info)
         if info != 0:
             return False
         for j in range(p):
-            if not self._factor[j, j] ** 2 > INDEPENDENT * self._matrix[j, j]:
+            if not self._triangles[j, j] ** 2 > INDEPENDENT * self._diagonal[j]:
                 return False
         return True
+
+    def decrement(self, const double[::1] gradient):
+        """``sqrt(gradient' H^-1 gradient)``."""
+        cdef int p = <int>gradient.shape[0], one = 1
+        cdef double[::1] x = self._scratch
+        cdef double total = 0.0
+        cdef Py_ssize_t j
+        if p == 0:
+            return 0.0
+        for j in range(p):
+            x[j] = gradient[j]
+        if self._eigen is None:  # |U^-T gradient| of H = U' U
+            dtrsv(b"U", b"T", b"N", &p, &self._triangles[0, 0], &p, &x[0], &one)
+            for j in range(p):
+                total += x[j] * x[j]
+        else:
+            self._solve(x)
+            for j in range(p):
+                total += x[j] * gradient[j]
+        return sqrt(max(total, 0.0))
 
     def solve(self, const double[::1] gradient):
         """The direction ``-H^-1 gradient`` and the residual ``gradient + H direction``, each (p,)."""
         cdef Py_ssize_t p = gradient.shape[0], j
-        cdef double[::1] direction = np.zeros(p), residual = np.empty(p), step = self._scratch
-        residual[:] = gradient
+        vector, rest = np.zeros(p), np.empty(p)
+        cdef double[::1] direction = vector, residual = rest, step = self._scratch
+        for j in range(p):
+            residual[j] = gradient[j]
         for _ in range(2):  # once refined
-            step[:] = residual
+            for j in range(p):
+                step[j] = residual[j]
             self._solve(step)
             for j in range(p):
                 direction[j] -= step[j]
@@ -85,26 +117,52 @@ cdef class FactoredHessian:
             self._add_product(direction, residual)
         for j in self._flat:
             residual[j] = gradient[j]
-        return direction.base, residual.base
+        return vector, rest
 
     cdef void _solve(self, double[::1] x) except *:
         """``H^-1 x``, in place."""
         if self._eigen is not None:
-            curved, eigenvalues, vectors = self._eigen
+            curved, eigenvalues, vectors, largest = self._eigen
             solution = np.asarray(x)
-            solution[curved] = vectors @ ((vectors.T @ solution[curved]) / eigenvalues)
+            known = vectors.T @ solution[curved]
+            rest = solution[curved] - vectors @ known
+            solution[curved] = vectors @ (known / eigenvalues) + rest / largest
             return
         cdef int p = <int>x.shape[0], one = 1
         if p:
-            dtrsv(b"U", b"T", b"N", &p, &self._factor[0, 0], &p, &x[0], &one)
-            dtrsv(b"U", b"N", b"N", &p, &self._factor[0, 0], &p, &x[0], &one)
+            dtrsv(b"U", b"T", b"N", &p, &self._triangles[0, 0], &p, &x[0], &one)
+            dtrsv(b"U", b"N", b"N", &p, &self._triangles[0, 0], &p, &x[0], &one)
 
     cdef void _add_product(self, double[::1] v, double[::1] sums):
         """``sums += H v``."""
         cdef int p = <int>v.shape[0], stride = 1
         cdef double one = 1.0
         if p:
-            dsymv(b"U", &p, &one, &self._matrix[0, 0], &p, &v[0], &stride, &one, &sums[0], &stride)
+            self._exchange_diagonals()
+            dsymv(b"L", &p, &one, &self._triangles[0, 0], &p, &v[0], &stride, &one, &sums[0], &stride)
+            self._exchange_diagonals()
+
+    cdef void _exchange_diagonals(self) noexcept:
+        """Put the matrix's in the factor's place, or back."""
+        cdef Py_ssize_t j
+        for j in range(self._diagonal.shape[0]):
+            self._triangles[j, j], self._diagonal[j] = self._diagonal[j], self._triangles[j, j]
+
+
+def diagonal_inverse(diagonal, FactoredHessian block=None, places=None):
+    """The function that applies the inverse of a diagonal (p,), and in some places that of a block instead.
+
+    Where the diagonal is zero, and no block is, a vector stays as it is.
+    """
+    inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
+
+    def apply(vector):
+        result = inverse * vector
+        if block is not None:
+            result[places] = -block.solve(vector[places])[0]
+        return result
+
+    return apply
 
 
 def dual_sums(const double[::1] direction, const double[::1] residual, const double[::1] gradient,

@@ -1,6 +1,6 @@
 """A direction of the Newton equations, the step along it, and the bound that it proves on the gap of its start."""
 
-from libc.math cimport INFINITY, exp, isfinite
+from libc.math cimport INFINITY, exp, fabs, isfinite
 
 from fastlogreg._evaluation cimport Point
 
@@ -11,14 +11,18 @@ VALUE_NOISE = 8 * 2.0 ** -52
 # What a difference of two values is good for, with room for rounding in the sums that prove a gap.
 cdef double DESCENT_NOISE = 100 * 8 * 2.0 ** -52
 cdef double GRADIENT_NOISE = 16 * 2.0 ** -52
+# Next to a minimum Newton's steps move the logits ever less, and all parameters by ever smaller parts. Towards an
+# infimum they move the logits by one a step, which is a good part of what these are.
+cdef double FAR = 0.5
+cdef double LONG = 1e-3
 
 
-cdef double _dot(const double[::1] a, const double[::1] b) noexcept:
-    cdef double total = 0.0
+cdef double _largest(const double[::1] values) noexcept:
+    cdef double largest = 0.0
     cdef Py_ssize_t j
-    for j in range(a.shape[0]):
-        total += a[j] * b[j]
-    return total
+    for j in range(values.shape[0]):
+        largest = max(largest, fabs(values[j]))
+    return largest
 
 
 cdef class Direction:
@@ -31,36 +35,41 @@ cdef class Direction:
         ``gradient + H v``: zero up to rounding where H is factored.
     moved : float
         The largest change of a logit since the point of H.
-    squared_decrement : float
-        ``-gradient . v``, or zero where that is negative by rounding.
     """
 
     cdef readonly object vector
     cdef readonly object residual
     cdef readonly double moved
-    cdef readonly double squared_decrement
 
     def __init__(self, Point point, vector, residual, double moved=0.0):
         self.vector, self.residual, self.moved = vector, residual, moved
-        self.squared_decrement = max(-_dot(vector, point.gradient), 0.0)
 
     @classmethod
     def of(cls, objective, Point point, hessian):
         """With a `FactoredHessian`."""
         vector, residual = hessian.solve(point.gradient)
-        moved = 0.0 if hessian.point is point else objective.largest_logit_change(hessian.point, point)
-        return cls(point, vector, residual, moved)
+        if hessian.point is point:
+            return cls(point, vector, residual)
+        return cls(point, vector, residual, objective.largest_logit_change(hessian.point, point))
 
 
 cdef class NewtonStep:
-    """A Newton step, and the bound on the gap of the point it starts from; `proven` if it is not an estimate."""
+    """A Newton step, and the bound on the gap of the point it starts from; `proven` if it is not an estimate.
+
+    Attributes
+    ----------
+    gap_to_infimum : float
+        An estimate where the step goes far for want of a penalty: the squared decrement in the Hessian of the point, as
+        for a loss that falls exponentially towards its infimum. Else infinite.
+    """
 
     cdef readonly Point end
     cdef readonly double gap
+    cdef readonly double gap_to_infimum
     cdef readonly bint proven
 
-    def __init__(self, Point end, double gap, bint proven):
-        self.end, self.gap, self.proven = end, gap, proven
+    def __init__(self, Point end, double gap, bint proven, double gap_to_infimum=INFINITY):
+        self.end, self.gap, self.proven, self.gap_to_infimum = end, gap, proven, gap_to_infimum
 
     def gap_of(self, Point point, Point start):
         """What the step from `start` says of the gap of a point that is no higher: the dual variables prove both."""
@@ -90,15 +99,16 @@ def step_along(objective, Point point, Direction direction):
     cdef double growth = exp(min(direction.moved, 700.0))
     cdef double change = growth * objective.largest_logit_change(point, end)
     vector, residual = direction.vector, direction.residual
+    cdef bint far = objective.l2 == 0 and change > FAR and _largest(vector) > LONG * _largest(point.parameters)
+    cdef double to_infimum = -growth * float(vector.dot(point.gradient)) if far else INFINITY
     if change > 1.0:  # a shorter direction has feasible dual variables
         vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
         change = 1.0
     explained, strictly, loss_curvature, penalty_gap = dual_sums(
         vector, residual, point.gradient, objective.ridge, gradient_rounding(point)
     )
-    if not explained:
-        return NewtonStep(end, INFINITY, True)
-    return NewtonStep(end, 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap, strictly)
+    gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap if explained else INFINITY
+    return NewtonStep(end, gap, strictly or not explained, to_infimum)
 
 
 def gradient_rounding(Point point):

@@ -6,6 +6,7 @@ Source: Nocedal and Wright, Numerical Optimization, algorithm 7.4.
 from collections import deque
 
 import numpy as np
+from scipy.linalg.blas import daxpy
 
 # Pairs remembered. More spare passes over X on badly conditioned data and cost 4 * MEMORY * d operations an iteration.
 MEMORY = 30
@@ -20,16 +21,18 @@ class InverseHessian:
         Gradient in, ``H^-1 gradient`` out. None stands for the identity.
     rescale : bool, default=False
         Whether the base's size is to be taken from the newest pair.
+    memory : int, default=MEMORY
+        Pairs remembered.
     """
 
-    def __init__(self, base=None, rescale=False):
-        self._base = base or np.copy
+    def __init__(self, base=None, rescale=False, memory=MEMORY):
+        self.rebase(base)
         self._rescale = rescale
-        self._pairs = deque(maxlen=MEMORY)
+        self._pairs = deque(maxlen=memory)
 
     def rebase(self, base):
         """Take another inverse Hessian as the one known beforehand."""
-        self._base = base
+        self._base = base or np.copy
 
     def update(self, start, end):
         """Remember the step between two points."""
@@ -46,11 +49,12 @@ class InverseHessian:
         shares = []
         for step, change, product in reversed(self._pairs):
             share = float(step @ result) / product
-            result -= share * change
+            result = daxpy(change, result, a=-share)
             shares.append(share)
-        result = self._scale() * self._base(result)
+        result = self._base(result)
+        result *= self._scale()
         for (step, change, product), share in zip(self._pairs, reversed(shares), strict=True):
-            result += (share - float(change @ result) / product) * step
+            result = daxpy(step, result, a=share - float(change @ result) / product)
         return result
 
     def _scale(self):

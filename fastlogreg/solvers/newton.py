@@ -6,7 +6,8 @@ Hessian serves for as many steps as that is cheaper than a new one (the chord me
 step comes with a proven bound on the gap of the point it starts from, so the stopping test costs nothing.
 
 Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`, sparse ones `fastlogreg.solvers.sampled`), few
-samples of many features in the span of the rows (`fastlogreg._row_span`).
+samples of many features in the span of the rows (`fastlogreg._row_span`). L-BFGS leads to the last steps where each
+takes many products (`fastlogreg.solvers.preconditioned`).
 
 Sources: Boyd and Vandenberghe, Convex Optimization, 9.5; Kelley, Iterative Methods, 5.4 for the chord method; the bound
 is derived at `step_along`.
@@ -21,6 +22,7 @@ from fastlogreg.solvers._common import (
     ConjugateGradients,
     Solution,
     Stop,
+    arrived,
     early_end,
     gap_from_gradient,
     gap_target,
@@ -30,8 +32,8 @@ from fastlogreg.solvers._common import (
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers._newton_step import Direction, step_along
-from fastlogreg.solvers.class_blocks import class_block_steps
 from fastlogreg.solvers.pilot import pilot_steps
+from fastlogreg.solvers.preconditioned import preconditioned_steps
 from fastlogreg.solvers.sampled import sampled_steps
 
 # The minimiser over the span of the rows is the whole's, up to rounding, and the end of the step that proves the gap
@@ -57,6 +59,8 @@ FEW_PARAMETERS_OF_CLASSES = 100
 # A step that leaves more of the slope was too short, as on nearly separable classes: a better length costs a pass, and
 # spares a Hessian or the products of a direction.
 SLOPE_LEFT = 0.3
+# A Hessian whose steps leave more of the decrement is of another place.
+WORST_CONTRACTION = 0.5
 
 
 def newton(objective, start, *, tol, max_iter, on_iteration):
@@ -80,11 +84,11 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         if gap <= gap_target(point, tol):
             return Solution(point, gap, 0, Stop.CONVERGED)
         return _newton_steps(objective, point, 0, **options)
-    elif objective.n_outputs > 1 and objective.n_parameters > FEW_PARAMETERS_OF_CLASSES:
-        return _from_class_blocks(objective, start, **options)
+    block = SampledBlock.of(objective) if max_iter > 0 else None
+    if block is None and not _has_cheap_steps(objective):
+        return _from_preconditioned_steps(objective, start, **options)
     point = objective.evaluate(start)
     on_iteration(0, point)
-    block = SampledBlock.of(objective) if max_iter > 0 else None
     if block is None:
         return _newton_steps(objective, point, 0, **options)
     ended = sampled_steps(objective, block, point, patience=SAMPLED_PATIENCE, **options)
@@ -99,12 +103,25 @@ def _minimizer(objective, start, tol, max_iter):
     return solution.point.parameters
 
 
-def _from_class_blocks(objective, start, *, tol, max_iter, on_iteration):
-    """By L-BFGS and blocks of the Hessian while that is the shorter way and iterations are left for the end."""
+def _has_cheap_steps(objective):
+    """Whether Newton steps all the way are shorter than L-BFGS and a few of them at the end."""
+    if objective.n_outputs > 1:
+        return objective.n_parameters <= FEW_PARAMETERS_OF_CLASSES
+    return has_cheap_matrix(objective)
+
+
+def _from_preconditioned_steps(objective, start, *, tol, max_iter, on_iteration):
+    """By L-BFGS while that is the shorter way and iterations are left for the end."""
     options = {"tol": tol, "on_iteration": on_iteration}
     patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else math.inf
-    at_most = max(max_iter // 2, max_iter - LAST_STEPS)
-    point, n_iter, inverse = class_block_steps(objective, start, max_iter=at_most, patience=patience, **options)
+    # Conjugate gradients for two classes may need as many steps as from the start.
+    at_most = max(max_iter // 2, max_iter - LAST_STEPS) if objective.n_outputs > 1 else max_iter // 2
+    ended = preconditioned_steps(objective, start, max_iter=at_most, patience=patience, **options)
+    if isinstance(ended, Solution):
+        return ended
+    point, n_iter, inverse = ended
+    if objective.n_outputs == 1 and n_iter == at_most:
+        inverse = None  # what has not led to the end is no good for conjugate gradients
     return _newton_steps(objective, point, n_iter, max_iter=max_iter, inverse=inverse, **options)
 
 
@@ -117,6 +134,8 @@ def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, inve
         target = gap_target(point, tol)
         step = step_along(objective, point, equations.direction(point, target))
         proven = step.proven
+        if step.gap_to_infimum <= target < step.gap:
+            return Solution(point, step.gap_to_infimum, n_iter - 1, Stop.PARTLY_SEPARABLE, proven=False)
         better = minimize_on_line(objective, point, step.end, slope_left=slope_left)
         if better is None:
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
@@ -124,7 +143,7 @@ def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, inve
         point = better
         on_iteration(n_iter, point)
         if gap <= target:
-            return Solution(point, gap, n_iter, Stop.CONVERGED, proven)
+            return Solution(point, gap, n_iter, arrived(step), proven)
         if objective.proves_separable(point):
             return Solution(point, point.value, n_iter, Stop.SEPARABLE)
     return Solution(point, gap, max_iter, Stop.MAX_ITER, proven)
@@ -148,25 +167,25 @@ class _ChordHessians:
 
     def direction(self, point, target):
         """The `Direction` to step from `point` in."""
-        if self._hessian is not None:
-            before = self._decrement
-            direction = self._with_hessian(point)
-            # The bound grows with the exponential of how far the logits have moved since: see `step_along`.
-            passes = self._passes_left(self._decrement / before, target * math.exp(-direction.moved))
-            if passes <= self._passes_of_a_new_one:
-                return direction
-        self._hessian = FactoredHessian.of(self._objective, point)
-        return self._with_hessian(point)
+        if self._hessian is None or not self._serves(point, target):
+            self._hessian = None  # there need not be memory for two
+            self._hessian = FactoredHessian.of(self._objective, point)
+            self._decrement, self._moved = self._hessian.decrement(point.gradient), 0.0
+        return Direction(point, *self._hessian.solve(point.gradient), self._moved)
 
-    def _with_hessian(self, point):
-        direction = Direction.of(self._objective, point, self._hessian)
-        self._decrement = math.sqrt(direction.squared_decrement)
-        return direction
+    def _serves(self, point, target):
+        """Whether steps with the same Hessian are the shorter way, at the pace of the one that led to `point`."""
+        before, self._decrement = self._decrement, self._hessian.decrement(point.gradient)
+        if not (self._decrement < WORST_CONTRACTION * before and self._arrives(before, target)):
+            return False
+        # The bound grows with the exponential of how far the logits have moved since: see `step_along`.
+        self._moved = self._objective.largest_logit_change(self._hessian.point, point)
+        return self._arrives(before, target * math.exp(-self._moved))
 
-    def _passes_left(self, contraction, target):
-        """Steps with the same Hessian until half the squared decrement is the target, at the last step's pace."""
-        if not (contraction < 0.5 and target > 0):
-            return math.inf
-        if 0.5 * self._decrement**2 <= target:
-            return 1.0
-        return math.log(self._decrement / math.sqrt(2.0 * target)) / -math.log(contraction)
+    def _arrives(self, before, target):
+        """Whether half the squared decrement is the target after no more steps than a new Hessian takes passes."""
+        wanted = math.sqrt(2.0 * target)
+        if self._decrement <= wanted:
+            return True
+        pace = math.log(self._decrement / before)
+        return wanted > 0 and math.log(wanted / self._decrement) / pace <= self._passes_of_a_new_one

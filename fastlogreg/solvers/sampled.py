@@ -13,6 +13,7 @@ from fastlogreg.solvers._common import (
     ConjugateGradients,
     Solution,
     Stop,
+    arrived,
     early_end,
     gap_target,
     has_cheap_matrix,
@@ -70,7 +71,7 @@ def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iterat
         point = better
         on_iteration(n_iter, point)
         if gap <= target:
-            return Solution(point, gap, n_iter, Stop.CONVERGED, step.proven)
+            return Solution(point, gap, n_iter, arrived(step), step.proven)
         if step is not None:
             margin *= NEXT_MARGIN
             model.distrust()
