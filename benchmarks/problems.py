@@ -255,7 +255,7 @@ RECIPES = {
     "fashion_mnist_shoes": Recipe("full", partial(real, "fashion_mnist", lambda y: np.isin(y, [5, 7, 9]))),
     "covtype20k_classes": Recipe("full", partial(real, "covtype20k")),
     "covtype20k_classes_standardized": Recipe("full", partial(standardized, partial(real, "covtype20k"))),
-    "hflights_carriers": Recipe("full", hflights_carriers, limit=12.0),
+    "hflights_carriers": Recipe("full", hflights_carriers, limit=18.0),
     "fashion_mnist_classes": Recipe("full", partial(real, "fashion_mnist"), limit=16.0),
     "linear_probe_100000x64": Recipe("long", partial(linear_probe, 100_000, 64, 1000), limit=100.0),
     "covtype": Recipe(

@@ -60,7 +60,7 @@ def parse_arguments():
     parser.add_argument("--problems", nargs="+", default=["small"], help=f"names or groups ({groups})")
     parser.add_argument("--libraries", nargs="+", default=list(LIBRARIES), choices=list(LIBRARIES), metavar="NAME")
     parser.add_argument("--threads", type=int, default=joblib.cpu_count(), help="the same for every library")
-    parser.add_argument("--limit", type=float, default=4.0, help="seconds a fit may take; less on small problems")
+    parser.add_argument("--limit", type=float, default=2.5, help="seconds a fit may take; less on small problems")
     parser.add_argument("--output", type=Path, default=records.DEFAULT_FOLDER, help="folder of the results")
     options = parser.parse_args()
     try:
