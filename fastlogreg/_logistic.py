@@ -255,7 +255,7 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
             callbacks = begin_callbacks(self, X, y, sample_weight)
             solution, loss_curve = self._solve(objective, classes, callbacks)
             self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
-        self._report(objective, solution)
+        self._report(solution)
         self.classes_ = classes
         coef, intercept = objective.to_coef(solution.point.parameters)
         self.coef_ = coef.astype(X.dtype)
@@ -359,48 +359,49 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
             solution = early_end(objective, request.point, self.tol, request.n_iter, Stop.REQUESTED)
         return solution, loss_curve
 
-    def _report(self, objective, solution):
+    def _report(self, solution):
         """One warning, if the fit did not arrive."""
-        if solution.stop is Stop.SEPARABLE:
-            warnings.warn(
-                "The classes are separable: without a penalty the coefficients are unbounded and no optimum exists. "
-                f"The fit stopped after {solution.n_iter} iterations with all training samples on their right sides. "
-                "Choose a finite C for an optimum that exists.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
-        elif solution.stop is Stop.PARTLY_SEPARABLE:
-            warnings.warn(
-                "The classes are separable in part: without a penalty the coefficients are unbounded and no optimum "
-                f"exists. The fit stopped after {solution.n_iter} iterations with the objective within "
-                f"{_relative_gap(solution):.1e} of its infimum, relatively. Choose a finite C for an optimum that "
-                "exists.",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+        if solution.stop in (Stop.SEPARABLE, Stop.PARTLY_SEPARABLE):
+            message = _no_optimum(solution)
         elif solution.stop in (Stop.MAX_ITER, Stop.STALLED):
-            advice = {
-                Stop.MAX_ITER: "Increase max_iter or tol, or choose solver='auto'.",
-                Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better "
-                "determined, lower C.",
-            }[solution.stop]
-            asked = gap_target(solution.point, self.tol) / solution.point.value
-            gap = _relative_gap(solution)
-            reached = (
-                f"{'proven' if solution.proven else 'estimated'} to be within {gap:.1e} of its minimum, relatively"
-            )
-            warnings.warn(
-                f"{type(self).__name__} did not converge ({solution.stop.value}): after {solution.n_iter} iterations "
-                f"the objective is {reached if np.isfinite(gap) else 'an unknown distance from its minimum'}; "
-                f"tol={self.tol:g} asks for {asked:.1e}. {advice}",
-                ConvergenceWarning,
-                stacklevel=5,
-            )
+            message = self._shortfall(solution)
+        else:
+            return
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+    def _shortfall(self, solution):
+        """How far from the minimum a solution is, and what to do."""
+        advice = {
+            Stop.MAX_ITER: "Increase max_iter or tol, or choose solver='auto'.",
+            Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better determined, "
+            "lower C.",
+        }[solution.stop]
+        asked = gap_target(solution.point, self.tol) / solution.point.value
+        gap = _relative_gap(solution)
+        reached = f"{'proven' if solution.proven else 'estimated'} to be within {gap:.1e} of its minimum, relatively"
+        return (
+            f"{type(self).__name__} did not converge ({solution.stop.value}): after {solution.n_iter} iterations "
+            f"the objective is {reached if np.isfinite(gap) else 'an unknown distance from its minimum'}; "
+            f"tol={self.tol:g} asks for {asked:.1e}. {advice}"
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _no_optimum(solution):
+    """What a fit without an optimum has reached."""
+    if solution.stop is Stop.SEPARABLE:
+        part, reached = "", "all training samples on their right sides"
+    else:
+        part, reached = " in part", f"the objective within {_relative_gap(solution):.1e} of its infimum, relatively"
+    return (
+        f"The classes are separable{part}: without a penalty the coefficients are unbounded and no optimum exists. "
+        f"The fit stopped after {solution.n_iter} iterations with {reached}. "
+        "Choose a finite C for an optimum that exists."
+    )
 
 
 def _relative_gap(solution):
