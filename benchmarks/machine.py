@@ -3,6 +3,7 @@
 import datetime
 import os
 import platform
+import subprocess
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import sklearn
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastlogreg
+from benchmarks.data import REPOSITORY
 from benchmarks.timing import best_seconds
 from fastlogreg._kernels import dispatch
 
@@ -35,10 +37,20 @@ def description():
         "processor": f"{cpu_model()}, {joblib.cpu_count()} of {os.cpu_count()} cores",
         "instruction set": f"{dispatch.active_isa()} (of {', '.join(dispatch.available_isas())})",
         "system": f"{platform.system()} {platform.machine()}, Python {platform.python_version()}",
-        "fastlogreg": fastlogreg.__version__,
+        "fastlogreg": version(),
         "others": f"scikit-learn {sklearn.__version__}, SciPy {scipy.__version__}, NumPy {np.__version__}, "
         + " and ".join(sorted(blas)),
     }
+
+
+def version():
+    """Of fastlogreg, and the commit where this is a checkout of git."""
+    command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return fastlogreg.__version__
+    return f"{fastlogreg.__version__} ({commit})"
 
 
 class ReadSweeps:

@@ -252,6 +252,7 @@ RECIPES = {
     "hotel": Recipe("full", partial(real, "hotel")),
     "a9a": Recipe("full", partial(real, "a9a")),
     "imdb": Recipe("full", partial(real, "imdb")),
+    "imdb_weak_penalty": Recipe("full", partial(real, "imdb"), C=100.0),
     "fashion_mnist_shoes": Recipe("full", partial(real, "fashion_mnist", lambda y: np.isin(y, [5, 7, 9]))),
     "covtype20k_classes": Recipe("full", partial(real, "covtype20k")),
     "covtype20k_classes_standardized": Recipe("full", partial(standardized, partial(real, "covtype20k"))),

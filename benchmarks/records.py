@@ -35,6 +35,8 @@ class Row:
         Mean objective in nats per sample, recomputed.
     gap_best, gap_reference : float
         Relative gap to the lowest objective of any library, and to our own reference solver's.
+    raced : str
+        The day, and the commit of fastlogreg.
     """
 
     problem: str
@@ -56,6 +58,7 @@ class Row:
     objective: float | None = None
     gap_best: float | None = None
     gap_reference: float | None = None
+    raced: str = ""
 
     @classmethod
     def of(cls, problem, library, setting, status, note, **numbers):
@@ -174,3 +177,30 @@ def refuse_another_machine(folder, name, machine):
                 f"{path} is of another machine ({before['processor']}; this is {machine['processor']}): "
                 "choose another folder with --output"
             )
+
+
+def of_other_problems(folder, name, problems, configuration):
+    """The rows of a folder's race that are not of the `problems`, if it was run as `configuration` says.
+
+    Raises
+    ------
+    AnotherMachineError
+        If machine, threads, limit or other libraries differ: such rows do not stand beside one another.
+    """
+    if not (folder / f"{name}.csv").exists():
+        return []
+    rows, before = read(folder, name)
+    if _comparable(before) != _comparable(configuration):
+        raise AnotherMachineError(f"{folder} holds a race of other versions, threads or limits: run it whole")
+    return [row for row in rows if row.problem not in problems]
+
+
+def _comparable(configuration):
+    """What two runs must share for their rows to stand in one table."""
+    machine = {
+        key: value
+        for key, value in configuration["machine"].items()
+        if key not in ("date", "fastlogreg", "read bandwidth")
+    }
+    versions = {name: version for name, version in configuration["libraries"].items() if not name.startswith(OURS)}
+    return machine, configuration["threads"], configuration["limit"], versions

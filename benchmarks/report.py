@@ -85,7 +85,7 @@ def conditions(configuration):
 def problem_line(row):
     penalty = "no penalty" if math.isinf(row.C) else f"C = {row.C:g}, l1_ratio = {row.l1_ratio:g}"
     size = f"{row.n_samples} samples, {row.n_features} columns, {row.n_entries} stored numbers, {row.n_classes} classes"
-    return f"{size}; {penalty}."
+    return f"{size}; {penalty}. Raced {row.raced}."
 
 
 def readme_section(rows, configuration):

@@ -7,6 +7,7 @@ the fastest of several, validation included. One function recomputes all objecti
 import argparse
 import tempfile
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import joblib
@@ -32,7 +33,8 @@ def main():
     records.refuse_another_machine(options.output, NAME, configuration["machine"])
     for key, value in configuration["machine"].items():
         print(f"{key}: {value}")
-    rows = []
+    rows = records.of_other_problems(options.output, NAME, names, configuration) if options.keep else []
+    raced = "{date}, fastlogreg {fastlogreg}".format(**configuration["machine"])
     n_steps = 1 + sum(len(LIBRARIES[library].settings) for library in options.libraries)
     progress = Progress(len(names) * n_steps)
     processes = FreshProcesses(options.threads)
@@ -45,10 +47,10 @@ def main():
             progress.skip(n_steps - 1)
             print(f"\n{name}: skipped, {reason}")
             continue
-        of_problem = race(problem, options, processes, progress)
+        of_problem = [replace(row, raced=raced) for row in race(problem, options, processes, progress)]
         progress.clear()
         print_fits(problem, of_problem)
-        rows += of_problem
+        rows = sorted(rows + of_problem, key=lambda row: list(problems.RECIPES).index(row.problem))
         records.write(options.output, NAME, rows, configuration)
     print("\n" + tables.aligned(tables.DUEL_HEADER, [tables.duel_cells(duel) for duel in records.duels(rows)]))
     print("\nratio: the other's time in ours; above one fastlogreg is faster")
@@ -62,6 +64,7 @@ def parse_arguments():
     parser.add_argument("--threads", type=int, default=joblib.cpu_count(), help="the same for every library")
     parser.add_argument("--limit", type=float, default=2.5, help="seconds a fit may take; less on small problems")
     parser.add_argument("--output", type=Path, default=records.DEFAULT_FOLDER, help="folder of the results")
+    parser.add_argument("--keep", action="store_true", help="keep the folder's results of the other problems")
     options = parser.parse_args()
     try:
         problems.select(options.problems)

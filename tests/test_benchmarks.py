@@ -1,7 +1,7 @@
 """The benchmark's own arithmetic: gaps, the objectives that the adaptors state, the report."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -395,6 +395,24 @@ def test_results_of_another_machine_are_kept(tmp_path):
         records.refuse_another_machine(tmp_path, "race", {"processor": "another"})
 
 
+def test_results_of_other_problems_are_kept_where_they_compare(tmp_path):
+    assert records.of_other_problems(tmp_path, "race", ["p"], CONFIGURATION) == []
+    rows = [*raced(), replace(row(OURS, 1.0), problem="q", raced="yesterday")]
+    records.write(tmp_path, "race", rows, CONFIGURATION)
+    later = CONFIGURATION["machine"] | {"date": "2026-02-02", "fastlogreg": "2"}
+    libraries = CONFIGURATION["libraries"] | {OURS: "2"}
+    configuration = CONFIGURATION | {"machine": later, "libraries": libraries}
+    assert records.of_other_problems(tmp_path, "race", ["p"], configuration) == rows[-1:]
+    for changed in (
+        {"threads": 1},
+        {"limit": 1.0},
+        {"libraries": libraries | {"quick": "3"}},
+        {"machine": later | {"system": "another"}},
+    ):
+        with pytest.raises(records.AnotherMachineError, match="run it whole"):
+            records.of_other_problems(tmp_path, "race", ["p"], configuration | changed)
+
+
 def test_report_holds_every_row_and_the_losses(tmp_path, monkeypatch):
     records.write(tmp_path, "race", raced(), CONFIGURATION)
     monkeypatch.setattr(sys, "argv", ["report", "--output", str(tmp_path)])
@@ -422,8 +440,8 @@ def test_readme_table_has_a_line_a_problem_and_names_the_machine(tmp_path, monke
 
 def test_a_race_in_fresh_processes(tmp_path, monkeypatch, capsys, one_thread):
     """From the command line to the CSV, with a real fit."""
-    arguments = ["run", "--problems", "breast_cancer", "--libraries", "zeros", OURS, "celer", "--output", str(tmp_path)]
-    monkeypatch.setattr(sys, "argv", [*arguments, "--threads", "1"])
+    arguments = ["run", "--output", str(tmp_path), "--threads", "1", "--libraries", "zeros", OURS, "celer"]
+    monkeypatch.setattr(sys, "argv", [*arguments, "--problems", "breast_cancer"])
     monkeypatch.setattr("benchmarks.machine.read_bandwidth", lambda n_threads: 1e9)
     run.main()
     rows, configuration = records.read(tmp_path, "race")
@@ -440,6 +458,12 @@ def test_a_race_in_fresh_processes(tmp_path, monkeypatch, capsys, one_thread):
     assert rows[2].cold_seconds > 0
     assert configuration["machine"]["read bandwidth"] == "1.0 GB/s with 1 threads"
     assert "1e-09" in capsys.readouterr().out
+    monkeypatch.setattr(sys, "argv", [*arguments, "--problems", "digits_odd", "--keep"])
+    run.main()
+    both, _ = records.read(tmp_path, "race")
+    assert both[: len(rows)] == rows
+    assert {r.problem for r in both[len(rows) :]} == {"digits_odd"}
+    assert all(configuration["machine"]["date"] in r.raced for r in both)
 
 
 def test_a_race_of_several_classes(tmp_path, monkeypatch, one_thread):
