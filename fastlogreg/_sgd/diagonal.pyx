@@ -46,6 +46,7 @@ cdef class DiagonalSteps(Steps):
         memset(&self._state, 0, sizeof(sgd_state))
         self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
         self._rule.intercept_rate = fit_intercept
+        self.rows_a_step = 1
         self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
         # One sample's worth of curvature holds what it starts from.
         self.curvature = np.where(coef != 0, 0.25, 0.0)
@@ -67,7 +68,6 @@ cdef class DiagonalSteps(Steps):
         cdef double[::1] products = np.empty(rows.longest_row())
         self._state.products = &products[0]
         Steps.feed(self, rows, target, weight, order)
-        self.flush()
 
     def end_epoch(self):
         Steps.end_epoch(self)
@@ -76,14 +76,10 @@ cdef class DiagonalSteps(Steps):
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block
-        cdef sgd_rows rows
+        cdef sgd_rows rows = block.rows()
         cdef double before = self._state.t
-        rows.count, rows.width, rows.values, rows.rows = block.count, block.n_features, NULL, block._rows
-        rows.target, rows.weight, rows.logits_out = &block._target[0], &block._weight[0], &block._logits[0]
-        rows.n_ahead, rows.ahead = 0, NULL
         with nogil:
-            kernels.sgd_diagonal(&rows, &self._rule, &self._state)
-        self.loss_sum += kernels.bce(block.count, rows.logits_out, rows.target, rows.weight, 1, NULL, NULL, NULL).loss
+            self.loss_sum += kernels.sgd_diagonal(&rows, &self._rule, &self._state)
         self.count += self._state.t - before
 
     def _solution(self):

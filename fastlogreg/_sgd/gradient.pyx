@@ -3,7 +3,6 @@
 import numpy as np
 
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastlogreg._kernels.dispatch cimport (
@@ -12,17 +11,16 @@ from fastlogreg._kernels.dispatch cimport (
     SGD_OPTIMAL,
     active_kernels,
     block_kernels,
-    sgd_batches,
     sgd_rows,
     sgd_rule,
     sgd_state,
 )
-from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
+from fastlogreg._sgd.rows cimport RowBlock, Steps
 
 from fastlogreg._sgd.rows import writable
 
 # Rows copied at a time: they stay in the first two levels of cache.
-cdef Py_ssize_t BLOCK_ROWS = 128
+cdef Py_ssize_t BLOCK_ROWS = 256
 
 _SCHEDULES = {
     "constant": SGD_CONSTANT, "adaptive": SGD_CONSTANT, "optimal": SGD_OPTIMAL, "invscaling": SGD_INVSCALING,
@@ -53,16 +51,14 @@ cdef class GradientSteps(Steps):
     cdef double[::1] _coef
     cdef sgd_rule _rule
     cdef sgd_state _state
-    cdef Py_ssize_t _batch_size
 
     def __init__(self, coef, double intercept, bint sparse, settings):
         self.settings = settings
         n_features = len(coef)
-        self._batch_size = settings["batch_size"]
-        single = self._batch_size == 1
+        self.rows_a_step = settings["batch_size"]
         # Whole batches, so that how many fit does not matter.
-        capacity = max(1, BLOCK_ROWS // self._batch_size) * self._batch_size
-        self.block = RowBlock(capacity, n_features, sparse, False, single)
+        capacity = max(1, BLOCK_ROWS // self.rows_a_step) * self.rows_a_step
+        self.block = RowBlock(capacity, n_features, sparse, False, True)
         self.coef = np.zeros(self.block.width)
         self.coef[:n_features] = coef
         self.average_coef = np.zeros(self.block.width) if settings["average"] else None
@@ -115,53 +111,40 @@ cdef class GradientSteps(Steps):
         """One more than the steps done."""
         return self._state.t
 
-    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
-             const int32_t[::1] order=None):
-        Steps.feed(self, rows, target, weight, order)
-        if self._batch_size == 1:
-            self.flush()
-
     def end_epoch(self):
         Steps.end_epoch(self)
-        if self._batch_size > 1 or self.block.sparse:
+        if self.rows_a_step > 1 or self.block.sparse:
             self._charge(self._rule.l1, self._rule.l2)
 
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block
-        cdef sgd_batches batches
-        cdef sgd_rows *rows = &batches.rows
-        rows.count, rows.values, rows.rows = block.count, &block._values[0], block._rows
-        rows.width = block.n_features if block.sparse else block.width
-        rows.target, rows.weight, rows.logits_out = &block._target[0], &block._weight[0], &block._logits[0]
-        rows.n_ahead, rows.ahead = block.n_ahead, block._ahead
-        if self._batch_size > 1:
-            batches.X, batches.layout, batches.batch_size = block.view(), block.kernels(), self._batch_size
-            batches.residual = &block._residual[0]
-            with nogil:
-                self.loss_sum += kernels.sgd_by_batches(&batches, &self._rule, &self._state)
-        else:
-            with nogil:
-                if block.sparse:
-                    kernels.sgd_csr(rows, &self._rule, &self._state)
-                else:
-                    kernels.sgd_dense(rows, &self._rule, &self._state)
-            self.loss_sum += kernels.bce(block.count, rows.logits_out, rows.target, NULL, 1, NULL, NULL, NULL).loss
-            self.penalty_sum += self._state.penalty_sum
-            self._state.penalty_sum = 0.0
+        cdef sgd_rows rows = block.rows()
+        rows.batch_size = self.rows_a_step
+        with nogil:
+            if self.rows_a_step > 1:
+                self.loss_sum += kernels.sgd_by_batches(&rows, &self._rule, &self._state)
+            elif block.sparse:
+                self.loss_sum += kernels.sgd_csr(&rows, &self._rule, &self._state)
+            else:
+                self.loss_sum += kernels.sgd_dense(&rows, &self._rule, &self._state)
+        self.penalty_sum += self._state.penalty_sum
+        self._state.penalty_sum = 0.0
         self.count += block.count
 
     def _solution(self):
         cdef sgd_state *state = &self._state
         # Dense single rows leave the last step pending; elsewhere the coefficients have it, and the average its share.
-        cdef bint pending = self._batch_size == 1 and not self.block.sparse
+        cdef bint pending = self.rows_a_step == 1 and not self.block.sparse
         coef, intercept = state.scale * self.coef, state.intercept
         if pending:
             coef = state.shrink * coef + state.move * self.pending_row
+            intercept += self._rule.intercept_rate * state.move
         if 0 < self._rule.average < state.t:
             average = (self.average_coef + state.average_a * self.coef) / state.average_b
             share = state.share if pending and not self._rule.l1 else 0.0
-            coef, intercept = average + share * (coef - average), state.average_intercept
+            coef = average + share * (coef - average)
+            intercept = state.average_intercept + share * (intercept - state.average_intercept)
         return coef[:self.block.n_features], intercept
 
 

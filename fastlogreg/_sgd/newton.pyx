@@ -71,9 +71,9 @@ cdef class NewtonSteps(Steps):
 
     def __init__(self, coef, double intercept, bint sparse, double alpha, bint fit_intercept):
         n_features = len(coef)
-        capacity = max(MIN_NEWTON_ROWS, n_features)
+        self.rows_a_step = max(MIN_NEWTON_ROWS, n_features)
         self.alpha, self.fit_intercept = alpha, fit_intercept
-        self.block = RowBlock(capacity, n_features, sparse, fit_intercept, False)
+        self.block = RowBlock(self.rows_a_step, n_features, sparse, fit_intercept, False)
         self.coef = np.zeros(self.block.width)
         self.coef[:n_features] = coef
         self.warm = np.any(coef)

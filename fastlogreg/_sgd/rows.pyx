@@ -6,7 +6,7 @@ import numpy as np
 
 cimport cython
 from libc.stdint cimport int32_t, int64_t, uint32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastlogreg._design cimport Design
 from fastlogreg._kernels.dispatch cimport (
@@ -16,7 +16,7 @@ from fastlogreg._kernels.dispatch cimport (
     active_kernels,
     design_view,
     layout_kernels,
-    memory_range,
+    sgd_rows,
     sparse_row,
 )
 
@@ -25,8 +25,10 @@ from fastlogreg._design import as_design
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *) noexcept nogil
 
-# Targets and weights in random order are asked for so many samples ahead.
+# In random order, rows to be copied are asked for so many samples ahead; rows that stay where they are, so many bytes,
+# which the first level of cache holds beside the rows at work; targets and weights, a block ahead.
 cdef Py_ssize_t AHEAD = 32
+cdef Py_ssize_t BYTES_AHEAD = 8192
 
 ctypedef fused real:
     float
@@ -91,13 +93,24 @@ cdef class Rows:
         return 1 + (int(np.diff(self._keep_alive[2]).max()) if self.sparse else self.n_features)
 
     cdef void copy_dense(self, Py_ssize_t i, double *out) noexcept nogil:
-        if self._single:
+        """Row i, zeros and all."""
+        if self.sparse:
+            self._spread(i, out)
+        elif self._single:
             _copy_dense(<const float *>(self._values + i * self._row_stride), self.n_features, self._column_stride, out)
         else:
             _copy_dense(<const double *>(self._values + i * self._row_stride), self.n_features, self._column_stride,
                         out)
 
+    cdef void _spread(self, Py_ssize_t i, double *out) noexcept nogil:
+        cdef Py_ssize_t k, j, begin = (self.row_begin(i) - self._values) // (4 if self._single else 8)
+        memset(out, 0, self.n_features * sizeof(double))
+        for k in range(begin, begin + self.row_entries(i)):
+            j = (<const int64_t *>self._columns)[k] if self._wide_indices else (<const int32_t *>self._columns)[k]
+            out[j] += (<const float *>self._values)[k] if self._single else (<const double *>self._values)[k]
+
     cdef void copy_sparse(self, Py_ssize_t i, double *values, int32_t *columns) noexcept nogil:
+        """Row i of CSR."""
         if self._wide_indices:
             if self._single:
                 _copy_sparse(<const float *>self._values, <const int64_t *>self._columns,
@@ -112,32 +125,52 @@ cdef class Rows:
             _copy_sparse(<const double *>self._values, <const int32_t *>self._columns, <const int32_t *>self._starts,
                          i, values, columns)
 
+    cdef bint holds_doubles(self, bint sparse) noexcept nogil:
+        """Whether rows lie in memory as kernels read them: contiguous doubles, and for CSR 32-bit columns."""
+        if self._single or self.sparse != sparse:
+            return False
+        return not self._wide_indices if sparse else self._column_stride == sizeof(double)
+
     cdef sparse_row row_in_place(self, Py_ssize_t i) noexcept nogil:
-        """Row i of CSR where it lies, or no values where it does not hold doubles and 32-bit columns."""
+        """Row i where it lies, if X `holds_doubles`."""
         cdef sparse_row row
         cdef Py_ssize_t begin
-        row.values, row.columns, row.count = NULL, NULL, 0
-        if self.sparse and not self._single and not self._wide_indices:
+        if self.sparse:
             begin = (<const int32_t *>self._starts)[i]
             row.values = <const double *>self._values + begin
             row.columns = <const int32_t *>self._columns + begin
             row.count = self.row_entries(i)
+        else:
+            row.values, row.columns = <const double *>(self._values + i * self._row_stride), NULL
+            row.count = self.n_features
         return row
 
-    cdef Py_ssize_t ranges(self, Py_ssize_t i, memory_range *out) noexcept nogil:
-        """Where dense row i lies in memory, where that is one range; returns the number of ranges."""
+    cdef const char *row_begin(self, Py_ssize_t i) noexcept nogil:
+        """Where the values of row i begin."""
         cdef Py_ssize_t size = 4 if self._single else 8
-        if self.sparse or self._column_stride != size:
-            return 0
-        out[0] = _range(self._values + i * self._row_stride, self.n_features * size)
-        return 1
+        if not self.sparse:
+            return self._values + i * self._row_stride
+        if self._wide_indices:
+            return self._values + size * (<const int64_t *>self._starts)[i]
+        return self._values + size * (<const int32_t *>self._starts)[i]
+
+    cdef Py_ssize_t row_bytes(self, Py_ssize_t i) noexcept nogil:
+        """What the values of row i take in memory, or 0 where they are not contiguous."""
+        cdef Py_ssize_t size = 4 if self._single else 8
+        if self.sparse:
+            return size * self.row_entries(i)
+        return size * self.n_features if self._column_stride == size else 0
+
+    cdef Py_ssize_t mean_row_bytes(self) noexcept nogil:
+        """Of values and, for CSR, columns."""
+        if not self.sparse:
+            return self.row_bytes(0)
+        return (self.row_begin(self.n_samples) - self._values) // self.n_samples * 3 // 2
 
 
-cdef inline memory_range _range(const char *begin, Py_ssize_t size) noexcept nogil:
-    """From the beginning of its first cache line."""
-    cdef memory_range found
-    found.begin, found.end = begin - <size_t>begin % 64, begin + size
-    return found
+cdef inline Py_ssize_t _sample(const int32_t *order, Py_ssize_t k) noexcept nogil:
+    """The k-th sample of an order, or of none."""
+    return k if order == NULL else order[k]
 
 
 cdef inline void _copy_dense(const real *row, Py_ssize_t n_features, Py_ssize_t stride, double *out) noexcept nogil:
@@ -170,10 +203,10 @@ cdef inline void _copy_sparse(const real *values, const index *columns, const in
 
 @cython.final
 cdef class RowBlock:
-    """Copies of some rows as doubles, with their targets and weights; dense rows are padded with zeros.
+    """Some rows as doubles, with their targets and weights; copies of dense rows are padded with zeros.
 
-    With `ones`, each row ends with a one in column n_features. With `in_place`, CSR rows of doubles stay where they
-    are, for steps that are done with them before a call returns.
+    With `ones`, each row ends with a one in column n_features. With `in_place`, rows that hold doubles stay where they
+    are until `own` copies them; then `rows` has the rows, and `view` has not.
     """
 
     def __init__(self, Py_ssize_t capacity, Py_ssize_t n_features, bint sparse, bint ones, bint in_place):
@@ -184,16 +217,17 @@ cdef class RowBlock:
         self.columns = np.zeros(capacity if sparse else 1, dtype=np.int32)
         self.starts = np.zeros(capacity + 1, dtype=np.int32)
         self.target, self.weight, self.logits = np.zeros((3, capacity))
+        self._places = np.zeros((capacity + AHEAD) * sizeof(sparse_row), dtype=np.uint8)
+        self._rows = <sparse_row *><size_t>self._places.ctypes.data
         self._bind()
 
     cdef void _bind(self):
+        cdef Py_ssize_t at
         self._values, self._columns, self._starts = self.values, self.columns, self.starts
         self._target, self._weight, self._logits = self.target, self.weight, self.logits
         self._residual = np.empty(self.capacity)
-        self._places = np.zeros((2, self.capacity * sizeof(sparse_row)), dtype=np.uint8)
-        self._ahead = <memory_range *><size_t>self._places[0].ctypes.data
-        self._rows = <sparse_row *><size_t>self._places[1].ctypes.data
-        self.n_ahead = 0
+        for at in range(self._n_copied):
+            self._point_to_copy(at)
 
     def __reduce__(self):
         arrays = self.values, self.columns, self.starts, self.target, self.weight, self.logits
@@ -202,71 +236,87 @@ cdef class RowBlock:
 
     cdef Py_ssize_t append(self, Rows rows, const double[::1] target, const double[::1] weight,
                            const int32_t[::1] order, Py_ssize_t first):
-        """Copy the rows `first` and on of the order until the block is full; returns how many."""
+        """Take the rows `first` and on of the order until the block is full; returns how many."""
         cdef Py_ssize_t end = target.shape[0] if order is None else order.shape[0]
-        cdef Py_ssize_t n = min(self.capacity - self.count, end - first)
-        if self.sparse and not (self.in_place and rows.row_in_place(0).values != NULL):
+        cdef Py_ssize_t n = min(self.capacity - self.count, end - first), k
+        cdef bint stay = self.in_place and rows.holds_doubles(self.sparse)
+        if self.sparse and not stay:
             self._reserve(rows, order, first, n)
         cdef const int32_t *places = &order[0] if order is not None else NULL
         cdef const double *weights = &weight[0] if weight is not None else NULL
         with nogil:
-            self._append(rows, &target[0], weights, places, first, n, end)
-            self._look_ahead(rows, places, first + n, min(end, first + n + self.capacity))
+            if not stay:
+                self._copy_rows(rows, places, first, n, end)
+            self._gather(&target[0], weights, places, first, n, end)
+            self._ahead = self._n_ahead = 0
+            if stay:
+                self._ahead = max(1, min(AHEAD, BYTES_AHEAD // (rows.mean_row_bytes() + 1)))
+                self._n_ahead = min(self._ahead, end - first - n)
+                for k in range(n + self._n_ahead):
+                    self._rows[self.count + k] = rows.row_in_place(_sample(places, first + k))
+            self.count += n
         return n
 
-    cdef void _append(self, Rows rows, const double *target, const double *weight, const int32_t *order,
-                      Py_ssize_t first, Py_ssize_t n, Py_ssize_t end) noexcept nogil:
-        cdef Py_ssize_t k, i, at
+    cdef void _gather(self, const double *target, const double *weight, const int32_t *order, Py_ssize_t first,
+                      Py_ssize_t n, Py_ssize_t end) noexcept nogil:
+        cdef Py_ssize_t k, i
+        cdef double *target_out = &self._target[0] + self.count - first
+        cdef double *weight_out = &self._weight[0] + self.count - first
         for k in range(first, first + n):
-            i = k
-            if order != NULL:
-                i = order[k]
-                if k + AHEAD < end:
-                    prefetch(target + order[k + AHEAD])
-                    if weight != NULL:
-                        prefetch(weight + order[k + AHEAD])
-            at = self.count
-            if self.sparse:
-                self._append_sparse(rows, i, at)
-            else:
-                rows.copy_dense(i, &self._values[at * self.width])
-                if self.ones:
-                    self._values[at * self.width + self.n_features] = 1.0
-            self._target[at] = target[i]
-            self._weight[at] = weight[i] if weight != NULL else 1.0
-            self.count = at + 1
+            i = _sample(order, k)
+            if order != NULL and k + self.capacity < end:
+                prefetch(target + order[k + self.capacity])
+                if weight != NULL:
+                    prefetch(weight + order[k + self.capacity])
+            target_out[k] = target[i]
+            weight_out[k] = weight[i] if weight != NULL else 1.0
 
-    cdef void _look_ahead(self, Rows rows, const int32_t *order, Py_ssize_t first, Py_ssize_t end) noexcept nogil:
-        """Note where the rows of the next block lie."""
-        cdef Py_ssize_t k
-        self.n_ahead = 0
-        for k in range(first, end):
-            self.n_ahead += rows.ranges(order[k] if order != NULL else k, &self._ahead[self.n_ahead])
+    cdef void _copy_rows(self, Rows rows, const int32_t *order, Py_ssize_t first, Py_ssize_t n,
+                         Py_ssize_t end) noexcept nogil:
+        cdef Py_ssize_t k, byte, size
+        cdef const char *begin
+        for k in range(first, first + n):
+            if order != NULL and k + AHEAD < end:
+                begin = rows.row_begin(order[k + AHEAD])
+                size = rows.row_bytes(order[k + AHEAD])
+                for byte in range(0, size, 64):
+                    prefetch(begin + byte)
+                prefetch(begin + size)
+            self._copy(rows, _sample(order, k))
 
-    cdef void _append_sparse(self, Rows rows, Py_ssize_t i, Py_ssize_t at) noexcept nogil:
-        cdef Py_ssize_t begin = self._starts[at]
-        cdef sparse_row *row = self._rows + at
-        row.values = NULL
-        if self.in_place:
-            row[0] = rows.row_in_place(i)
-        if row.values == NULL:
-            self._starts[at + 1] = <int32_t>self._append_entries(rows, i, begin)
-            row.values, row.columns = &self._values[0] + begin, &self._columns[0] + begin
-            row.count = self._starts[at + 1] - begin
+    cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil:
+        """Row i becomes the next copy."""
+        cdef Py_ssize_t at = self._n_copied
+        if self.sparse:
+            self._starts[at + 1] = <int32_t>self._copy_entries(rows, i, self._starts[at])
         else:
-            self._starts[at + 1] = self._starts[at]
+            rows.copy_dense(i, &self._values[at * self.width])
+            if self.ones:
+                self._values[at * self.width + self.n_features] = 1.0
+        self._point_to_copy(at)
+        self._n_copied = at + 1
 
-    cdef Py_ssize_t _append_entries(self, Rows rows, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
+    cdef void _point_to_copy(self, Py_ssize_t at) noexcept nogil:
+        cdef sparse_row *row = self._rows + at
+        if self.sparse:
+            row.values, row.columns = &self._values[0] + self._starts[at], &self._columns[0] + self._starts[at]
+            row.count = self._starts[at + 1] - self._starts[at]
+        else:
+            row.values, row.columns, row.count = &self._values[at * self.width], NULL, self.n_features
+
+    cdef Py_ssize_t _copy_entries(self, Rows rows, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
         """Row i as CSR entries from `end` on; returns where they end."""
         cdef Py_ssize_t j
+        cdef double *row
         if rows.sparse:
             rows.copy_sparse(i, &self._values[0] + end, &self._columns[0] + end)
             end += rows.row_entries(i)
         else:
-            rows.copy_dense(i, &self._values[0] + end)
-            for j in range(self.n_features):
-                self._columns[end + j] = <int32_t>j
-            end += self.n_features
+            row = &self._values[0] + end
+            rows.copy_dense(i, row)
+            for j in range(self.n_features):  # those that are not zero move up
+                self._values[end], self._columns[end] = row[j], <int32_t>j
+                end += row[j] != 0.0
         if self.ones:
             self._values[end], self._columns[end] = 1.0, <int32_t>self.n_features
             end += 1
@@ -274,15 +324,50 @@ cdef class RowBlock:
 
     cdef void _reserve(self, Rows rows, const int32_t[::1] order, Py_ssize_t first, Py_ssize_t n):
         """Room for the entries of the next n rows."""
-        cdef Py_ssize_t k, needed = self._starts[self.count] + n
+        cdef Py_ssize_t k, needed = self._starts[self._n_copied] + n
         for k in range(first, first + n):
             needed += rows.row_entries(order[k] if order is not None else k) if rows.sparse else self.n_features
-        if needed > self._values.shape[0]:
-            if needed >= 2**31:
+        self._make_room(needed)
+
+    cdef void _make_room(self, Py_ssize_t n_entries):
+        if n_entries > self._values.shape[0]:
+            if n_entries >= 2**31:
                 raise ValueError("rows of X have too many entries")
-            self.values = np.append(self.values, np.zeros(2 * needed - len(self.values)))
-            self.columns = np.append(self.columns, np.zeros(2 * needed - len(self.columns), dtype=np.int32))
+            self.values = np.append(self.values, np.zeros(2 * n_entries - len(self.values)))
+            self.columns = np.append(self.columns, np.zeros(2 * n_entries - len(self.columns), dtype=np.int32))
             self._bind()
+
+    cdef void own(self):
+        """Copy the rows that lie in X, which may be gone after the call that fed them."""
+        cdef Py_ssize_t at, begin, needed
+        cdef sparse_row row
+        if self.sparse:
+            needed = self._starts[self._n_copied]
+            for at in range(self._n_copied, self.count):
+                needed += self._rows[at].count
+            self._make_room(needed)
+        for at in range(self._n_copied, self.count):
+            row = self._rows[at]
+            begin = self._starts[at] if self.sparse else at * self.width
+            memcpy(&self._values[0] + begin, row.values, row.count * sizeof(double))
+            if self.sparse:
+                memcpy(&self._columns[0] + begin, row.columns, row.count * sizeof(int32_t))
+                self._starts[at + 1] = <int32_t>(begin + row.count)
+            self._point_to_copy(at)
+        self._n_copied = self.count
+        self._n_ahead = 0
+
+    cdef void clear(self) noexcept nogil:
+        self.count = self._n_copied = 0
+
+    cdef sgd_rows rows(self) noexcept nogil:
+        """The rows, and those of X that are known to come next."""
+        cdef sgd_rows rows
+        rows.count, rows.width, rows.rows = self.count, self.n_features, self._rows
+        rows.ahead, rows.n_ahead = self._ahead, self._n_ahead
+        rows.target, rows.weight, rows.logits_out = &self._target[0], &self._weight[0], &self._logits[0]
+        rows.batch_size, rows.residual = 1, &self._residual[0]
+        return rows
 
     cdef design_view view(self) noexcept nogil:
         cdef design_view view
@@ -301,8 +386,8 @@ def writable(arrays):
 
 
 def _restored_block(capacity, n_features, sparse, ones, in_place, count, arrays):
-    cdef RowBlock block = RowBlock(1, n_features, sparse, ones, in_place)
-    block.capacity, block.count = capacity, count
+    cdef RowBlock block = RowBlock(capacity, n_features, sparse, ones, in_place)
+    block.count = block._n_copied = count
     block.values, block.columns, block.starts, block.target, block.weight, block.logits = writable(arrays)
     block._bind()
     return block
@@ -313,6 +398,8 @@ cdef class Steps:
 
     Attributes
     ----------
+    rows_a_step : int
+        The rows that a step waits for.
     loss_sum, penalty_sum, count : float
         Sums over the samples since `begin_epoch`: the cross-entropy of each before its step, and the penalty then or,
         where that would take long, at the end of the epoch.
@@ -329,12 +416,16 @@ cdef class Steps:
             done += self.block.append(rows, target, weight, order, done)
             if self.block.count == self.block.capacity:
                 self.flush()
+        if self.block.count % self.rows_a_step == 0:
+            self.flush()
+        else:
+            self.block.own()
 
     def flush(self):
         """Do the steps that the waiting samples allow."""
         if self.block.count:
             self._take_steps()
-            self.block.count = 0
+            self.block.clear()
 
     def end_epoch(self):
         """Do what waits, and complete the sums."""
