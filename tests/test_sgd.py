@@ -275,6 +275,30 @@ class TestStreams:
         np.testing.assert_array_equal(parts.intercept_, whole.intercept_)
         assert parts.t_ == whole.t_ == 1202
 
+    def test_rows_that_wait_are_the_streams_own(self, kind):
+        X, y = make_data(n=900)
+        model = SGDLogisticRegression(shuffle=False, **kind)
+        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X, y, classes=[0, 1])
+        for part in np.array_split(np.arange(900), [70, 145, 500]):
+            chunk = X[part].copy()
+            model.partial_fit(chunk, y[part], classes=[0, 1])
+            chunk[:] = np.nan
+        np.testing.assert_array_equal(model.coef_, whole.coef_)
+
+    @pytest.mark.parametrize("plain", [np.asarray, sp.csr_matrix])
+    @pytest.mark.parametrize("index", [np.int32, np.int64])
+    def test_chunks_of_all_layouts(self, kind, plain, index):
+        X, y = sparse_data(n=900)
+        X.data = X.data.astype(np.float32).astype(float)
+        X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
+        dense = X.toarray()
+        layouts = [plain(dense), dense.astype(np.float32), X, X.astype(np.float32), dense, np.asfortranarray(dense)]
+        model = SGDLogisticRegression(shuffle=False, **kind)
+        for Z, part in zip(layouts, np.array_split(np.arange(900), [130, 290, 355, 500, 700]), strict=True):
+            model.partial_fit(Z[part], y[part], classes=[0, 1])
+        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(plain(dense), y, classes=[0, 1])
+        np.testing.assert_array_equal(model.coef_, whole.coef_)
+
     def test_survives_pickling_and_copying(self, kind):
         X, y = make_data(n=900)
         model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:500], y[:500], classes=[0, 1])

@@ -75,37 +75,26 @@ typedef struct {
     double loss, residual;
 } block_sums;
 
-typedef struct {
-    const char *begin, *end;
-} memory_range;
-
+/* A row of X: `columns` is NULL where it is dense. */
 typedef struct {
     const double *values;
     const int32_t *columns;
     ptrdiff_t count;
 } sparse_row;
 
-/* Rows for stochastic steps. */
+/* Rows for stochastic steps, all dense or all CSR. */
 typedef struct {
     ptrdiff_t count;
-    ptrdiff_t width;        /* dense: doubles a row, a multiple of PANEL_ALIGNMENT; CSR: columns of X */
-    const double *values;   /* dense */
-    const sparse_row *rows; /* CSR */
+    ptrdiff_t width;        /* columns of X */
+    const sparse_row *rows; /* count, and n_ahead more that will come after them and may be asked for */
+    ptrdiff_t n_ahead;
+    ptrdiff_t ahead; /* a row is asked for so many rows before its turn */
     const double *target;
     const double *weight;
-    double *logits_out; /* before each step */
-    ptrdiff_t n_ahead;  /* dense: while these rows are at work, so many ranges of memory are asked for */
-    const memory_range *ahead;
-} sgd_rows;
-
-/* The same rows for steps of several samples each; dense or CSR as `layout` has them. */
-typedef struct {
-    sgd_rows rows;
-    design_view X; /* dense: columns is NULL */
-    const layout_kernels *layout;
+    double *logits_out; /* before each step; of the last batch alone where steps take several samples */
     ptrdiff_t batch_size;
     double *residual; /* scratch, batch_size */
-} sgd_batches;
+} sgd_rows;
 
 typedef enum { SGD_CONSTANT, SGD_OPTIMAL, SGD_INVSCALING } sgd_schedule;
 
@@ -119,9 +108,10 @@ typedef struct {
 } sgd_rule;
 
 typedef struct {
-    double *coef, *average_coef, *had_l1, *pending_row; /* average_coef may be NULL, had_l1 without L1 */
-    double scale, average_a, average_b;                 /* CSR and batches: of coef and average_coef */
-    double shrink, move, share;                         /* dense single rows: the pending step, with pending_row */
+    double *coef, *average_coef; /* rows of whole vectors, padded with 0; the average may be NULL */
+    double *had_l1, *pending_row;
+    double scale, average_a, average_b; /* CSR and batches: of coef and average_coef */
+    double shrink, move, share;         /* dense single rows: the pending step, with pending_row */
     double intercept, average_intercept;
     double square, absolute; /* dense single rows: norms of the coefficients */
     double accrued_l1;
@@ -172,11 +162,11 @@ typedef struct {
     /* sums[k] += sum_i values[i, k] */
     void (*add_rows)(ptrdiff_t count, ptrdiff_t width, const double *values, double *sums);
 
-    /* Stochastic gradient steps in the rows' order: one a row, or one a batch, which returns the sum of the losses. */
-    void (*sgd_dense)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
-    void (*sgd_csr)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
-    double (*sgd_by_batches)(const sgd_batches *batches, const sgd_rule *rule, sgd_state *state);
-    void (*sgd_diagonal)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    /* Stochastic steps in the rows' order, one a row, or one a batch; each returns the sum of the losses before it. */
+    double (*sgd_dense)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    double (*sgd_csr)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    double (*sgd_by_batches)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+    double (*sgd_diagonal)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
 } block_kernels;
 
 /* The table for an instruction set, or NULL when this build or this machine lacks it. */

@@ -43,10 +43,6 @@ cdef extern from "block_kernels.h" nogil:
         double loss
         double residual
 
-    ctypedef struct memory_range:
-        const char *begin
-        const char *end
-
     ctypedef struct sparse_row:
         const double *values
         const int32_t *columns
@@ -55,18 +51,12 @@ cdef extern from "block_kernels.h" nogil:
     ctypedef struct sgd_rows:
         Py_ssize_t count
         Py_ssize_t width
-        const double *values
         const sparse_row *rows
+        Py_ssize_t n_ahead
+        Py_ssize_t ahead
         const double *target
         const double *weight
         double *logits_out
-        Py_ssize_t n_ahead
-        const memory_range *ahead
-
-    ctypedef struct sgd_batches:
-        sgd_rows rows
-        design_view X
-        const layout_kernels *layout
         Py_ssize_t batch_size
         double *residual
 
@@ -114,10 +104,10 @@ cdef extern from "block_kernels.h" nogil:
         void (*softmax_product)(Py_ssize_t count, Py_ssize_t width, const double *prob, const double *weight,
                                 double *values) noexcept nogil
         void (*add_rows)(Py_ssize_t count, Py_ssize_t width, const double *values, double *sums) noexcept nogil
-        void (*sgd_dense)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
-        void (*sgd_csr)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
-        double (*sgd_by_batches)(const sgd_batches *, const sgd_rule *, sgd_state *) noexcept nogil
-        void (*sgd_diagonal)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_dense)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_csr)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_by_batches)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_diagonal)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
 
     const block_kernels *block_kernels_named(const char *isa)
     const char **block_kernels_names

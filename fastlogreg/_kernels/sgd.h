@@ -1,5 +1,5 @@
-/* Stochastic gradient steps, on rows that the caller has gathered: dense rows padded with zeros to whole vectors, or
- * CSR with doubles and 32-bit columns.
+/* Stochastic gradient steps, on rows where they lie or as the caller has copied them: dense rows of doubles, or CSR
+ * with doubles and 32-bit columns.
  *
  * A step takes w <- shrink w + move x with shrink = max(0, 1 - (1 - l1_ratio) eta alpha) and
  * move = -eta weight (sigma(u) - target), then truncates w by the L1 penalty that has accrued (Tsuruoka, Tsujii and
@@ -22,20 +22,72 @@ static inline double sgd_slope(double u, double target) {
     return select(logit >= 0.0, other - target * a, other * a - target)[0] / (1.0 + a[0]);
 }
 
+/* Where 2^k stays normal for exp(u) = 2^k exp(r). */
+#define SGD_EXP_LARGEST 700.0
+
+/* -step (sigma(u) - target) = (step target e - step (1 - target)) / (1 + e) with e = exp(-u), which cancels nothing for
+ * labels. One step waits for the one before, so what counts is the length of the chain from u: no clamping, one term to
+ * reduce the argument, the polynomial of `exp_nonpositive` as a tree, and the rest of ln 2 in the power of two. */
+static inline double sgd_move_of(double u, double target, double step) {
+    if (!(fabs(u) < SGD_EXP_LARGEST))
+        return -step * sgd_slope(u, target);
+    const double shifted = u * -0x1.71547652b82fep+0 + ROUND_TO_INTEGER, k = shifted - ROUND_TO_INTEGER;
+    const double r = -u - k * LN2_HIGH, r2 = r * r, r4 = r2 * r2, r8 = r4 * r4;
+    uint64_t bits;
+    memcpy(&bits, &shifted, sizeof bits);
+    bits = (bits + 1023) << 52;
+    double power;
+    memcpy(&power, &bits, sizeof power);
+    power -= power * (k * (LN2_MIDDLE + LN2_LOW));
+    const double low = (1.0 + r) + r2 * (EXP_Q0 + r * EXP_Q1);
+    const double middle = (EXP_Q2 + r * EXP_Q3) + r2 * (EXP_Q4 + r * EXP_Q5);
+    const double high = ((EXP_Q6 + r * EXP_Q7) + r2 * (EXP_Q8 + r * EXP_Q9)) + r4 * EXP_Q10;
+    const double e = power * ((low + r4 * middle) + r8 * high);
+    return (step * target * e - step * (1.0 - target)) / (1.0 + e);
+}
+
 static inline double sgd_larger(double a, double b) { return a > b ? a : b; }
 
 /* What a step of length eta does to the state's scalars: sets shrink, move and the average's share. */
-static inline void sgd_move(const sgd_rule *rule, sgd_state *state, double eta, double weight, double slope) {
-    state->move = -(eta * weight) * slope; /* the slope is what the next logit waits for */
+static inline void sgd_move(const sgd_rule *rule, sgd_state *state, double eta, double move) {
+    state->move = move;
     state->shrink = sgd_larger(1.0 - rule->l2 * eta, 0.0);
     state->accrued_l1 += rule->l1 * eta;
-    state->intercept += rule->intercept_rate * state->move;
-    state->share = 0.0;
-    if (rule->average > 0.0 && state->t >= rule->average) {
-        state->share = 1.0 / (state->t - rule->average + 1.0);
-        state->average_intercept += (state->intercept - state->average_intercept) * state->share;
-    }
+    state->share = rule->average > 0.0 && state->t >= rule->average ? 1.0 / (state->t - rule->average + 1.0) : 0.0;
     state->t += 1.0;
+}
+
+/* The pending step's part in the intercept. */
+static inline void sgd_move_intercept(const sgd_rule *rule, sgd_state *state) {
+    state->intercept += rule->intercept_rate * state->move;
+    state->average_intercept += (state->intercept - state->average_intercept) * state->share;
+}
+
+/* Nothing is pending. */
+static inline void sgd_settle(sgd_state *state) {
+    state->shrink = 1.0;
+    state->move = state->share = 0.0;
+}
+
+/* Functions that do nothing but prefetch are pure in GCC's eyes, which deletes calls of them, and so must be inlined
+ * before it looks. */
+#define SGD_PREFETCHES static inline __attribute__((always_inline)) void
+
+/* Asks for the cache lines of `size` > 0 bytes. */
+SGD_PREFETCHES sgd_ask_bytes(const void *begin, ptrdiff_t size) {
+    for (ptrdiff_t k = 0; k < size; k += 64)
+        __builtin_prefetch((const char *)begin + k);
+    __builtin_prefetch((const char *)begin + size - 1);
+}
+
+/* Asks for the row that comes some rows after row i. */
+SGD_PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
+    if (i + rows->ahead >= rows->count + rows->n_ahead)
+        return;
+    const sparse_row row = rows->rows[i + rows->ahead];
+    sgd_ask_bytes(row.values, row.count * (ptrdiff_t)sizeof(double));
+    if (row.columns)
+        sgd_ask_bytes(row.columns, row.count * (ptrdiff_t)sizeof(int32_t));
 }
 
 typedef struct {
@@ -46,9 +98,9 @@ typedef struct {
 static inline sgd_dots sgd_dots_of(ptrdiff_t width, const double *w, const double *x, const double *next) {
     vdouble with_coef = {0}, with_row = {0};
     for (ptrdiff_t j = 0; j < width; j += LANES) {
-        const vdouble y = load_f64(next + j);
+        const vdouble y = load_first(next + j, width - j);
         with_coef += load_f64(w + j) * y;
-        with_row += load_f64(x + j) * y;
+        with_row += load_first(x + j, width - j) * y;
     }
     return (sgd_dots){sum_of_lanes(&with_coef), sum_of_lanes(&with_row)};
 }
@@ -60,11 +112,11 @@ static inline __attribute__((always_inline)) sgd_dots sgd_advance(ptrdiff_t widt
     const double shrink = state->shrink, move = state->move, share = state->share;
     double *w = state->coef, *mean = state->average_coef;
     for (ptrdiff_t j = 0; j < width; j += LANES) {
-        const vdouble moved = shrink * load_f64(w + j) + move * load_f64(done + j);
-        const vdouble y = load_f64(next + j);
+        const vdouble moved = shrink * load_f64(w + j) + move * load_first(done + j, width - j);
+        const vdouble y = load_first(next + j, width - j);
         store_f64(w + j, moved);
         with_coef += moved * y;
-        with_row += load_f64(x + j) * y;
+        with_row += load_first(x + j, width - j) * y;
         square += moved * moved;
         if (average) {
             const vdouble m = load_f64(mean + j);
@@ -75,48 +127,47 @@ static inline __attribute__((always_inline)) sgd_dots sgd_advance(ptrdiff_t widt
     return (sgd_dots){sum_of_lanes(&with_coef), sum_of_lanes(&with_row)};
 }
 
-/* Functions that do nothing but prefetch are pure in GCC's eyes, which deletes calls of them: these must be inlined
- * before it looks. */
-#define SGD_PREFETCHES static inline __attribute__((always_inline)) void
-
-/* The i-th range that is wanted next. */
-SGD_PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
-    if (i < rows->n_ahead)
-        for (const char *at = rows->ahead[i].begin; at < rows->ahead[i].end; at += 64)
-            __builtin_prefetch(at);
+/* The losses of up to LANES samples that end before sample `end`; their logits are known. */
+static inline vdouble sgd_losses(const sgd_rows *rows, ptrdiff_t end) {
+    const ptrdiff_t count = end % LANES ? end % LANES : LANES;
+    const double *logits = rows->logits_out + end - count, *target = rows->target + end - count;
+    const vdouble ones = splat(1.0);
+    return cross_entropy_of(load_first(logits, count), load_first(target, count), 1).loss *
+           load_first((const double *)&ones, count);
 }
 
-#define SPARSE_ROWS_AHEAD 4
-
-SGD_PREFETCHES sgd_ask_row(const sgd_rows *rows, ptrdiff_t i) {
-    if (i >= rows->count)
-        return;
-    const sparse_row row = rows->rows[i];
-    for (ptrdiff_t k = 0; k < row.count; k += 8)
-        __builtin_prefetch(row.values + k);
-    for (ptrdiff_t k = 0; k < row.count; k += 16)
-        __builtin_prefetch(row.columns + k);
-}
-
-static inline __attribute__((always_inline)) void sgd_dense_linear(const sgd_rows *rows, const sgd_rule *rule,
-                                                                   sgd_state *whole, int average) {
+static inline __attribute__((always_inline)) double sgd_dense_linear(const sgd_rows *rows, const sgd_rule *rule,
+                                                                     sgd_state *whole, int average) {
     const ptrdiff_t width = rows->width;
     sgd_state local = *whole, *state = &local;
     const double *done = state->pending_row;
-    sgd_dots dots = sgd_dots_of(width, state->coef, done, rows->values);
+    vdouble loss = {0};
+    sgd_dots dots = sgd_dots_of(width, state->coef, done, rows->rows[0].values);
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->values + i * width;
-        const double *next = i + 1 < rows->count ? x + width : x;
+        const double *x = rows->rows[i].values, *next = i + 1 < rows->count ? rows->rows[i + 1].values : x;
         sgd_ask(rows, i);
-        const double u = state->intercept + (state->shrink * dots.with_coef + state->move * dots.with_row);
+        /* The step before is waited for by its one number alone. */
+        const double standing = state->intercept + state->shrink * dots.with_coef;
+        const double u = standing + state->move * (dots.with_row + rule->intercept_rate);
         dots = sgd_advance(width, state, done, x, next, average);
+        sgd_move_intercept(rule, state);
         rows->logits_out[i] = u;
         state->penalty_sum += 0.5 * rule->l2 * state->square;
-        sgd_move(rule, state, sgd_eta(rule, state->t), rows->weight[i], sgd_slope(u, rows->target[i]));
+        const double eta = sgd_eta(rule, state->t);
+        sgd_move(rule, state, eta, sgd_move_of(u, rows->target[i], eta * rows->weight[i]));
         done = x;
+        if (i % LANES == LANES - 1)
+            loss += sgd_losses(rows, i + 1);
     }
+    if (rows->count % LANES)
+        loss += sgd_losses(rows, rows->count);
     memmove(state->pending_row, done, (size_t)width * sizeof(double));
     *whole = local;
+    return sum_of_lanes(&loss);
+}
+
+static inline double sgd_loss(const sgd_rows *rows) {
+    return bce(rows->count, rows->logits_out, rows->target, NULL, 1, NULL, NULL, NULL).loss;
 }
 
 /* One coefficient truncated towards zero by the L1 penalty it has not had yet; `had` is what it had, signed. */
@@ -127,16 +178,18 @@ static inline double sgd_truncated(double w, double accrued, double *had) {
     return cut;
 }
 
-static void sgd_dense_l1(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
+static double sgd_dense_l1(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
     const ptrdiff_t width = rows->width;
     double *w = state->coef, *mean = state->average_coef;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->values + i * width;
+        const double *x = rows->rows[i].values;
         sgd_ask(rows, i);
         const double u = state->intercept + sgd_dots_of(width, w, w, x).with_coef;
         rows->logits_out[i] = u;
         state->penalty_sum += 0.5 * rule->l2 * state->square + rule->l1 * state->absolute;
-        sgd_move(rule, state, sgd_eta(rule, state->t), rows->weight[i], sgd_slope(u, rows->target[i]));
+        const double eta = sgd_eta(rule, state->t);
+        sgd_move(rule, state, eta, sgd_move_of(u, rows->target[i], eta * rows->weight[i]));
+        sgd_move_intercept(rule, state);
         double square = 0.0, absolute_sum = 0.0;
         for (ptrdiff_t j = 0; j < width; j++) {
             const double moved = state->shrink * w[j] + state->move * x[j];
@@ -148,18 +201,17 @@ static void sgd_dense_l1(const sgd_rows *rows, const sgd_rule *rule, sgd_state *
         }
         state->square = square;
         state->absolute = absolute_sum;
-        state->shrink = 1.0; /* nothing is pending */
-        state->move = 0.0;
+        sgd_settle(state);
     }
+    return sgd_loss(rows);
 }
 
-static void sgd_dense(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
+static double sgd_dense(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
     if (rule->l1 > 0.0)
-        sgd_dense_l1(rows, rule, state);
-    else if (rule->average > 0.0)
-        sgd_dense_linear(rows, rule, state, 1);
-    else
-        sgd_dense_linear(rows, rule, state, 0);
+        return sgd_dense_l1(rows, rule, state);
+    if (rule->average > 0.0)
+        return sgd_dense_linear(rows, rule, state, 1);
+    return sgd_dense_linear(rows, rule, state, 0);
 }
 
 /* The coefficients are scale coef, their average is (average_coef + average_a coef) / average_b (Bottou 2012); this
@@ -201,31 +253,38 @@ static inline void sgd_share(sgd_state *state) {
 }
 
 static inline double sgd_sparse_dot(const sparse_row *row, const double *w) {
-    double sum[4] = {0.0, 0.0, 0.0, 0.0}; /* four chains hide the additions' latency */
+    double sum[8] = {0.0}; /* as many chains hide the additions' latency */
+    const double *x = row->values;
+    const int32_t *column = row->columns;
     ptrdiff_t k = 0;
-    for (; k + 4 <= row->count; k += 4)
-        for (int lane = 0; lane < 4; lane++)
-            sum[lane] += row->values[k + lane] * w[row->columns[k + lane]];
-    for (; k < row->count; k++)
-        sum[0] += row->values[k] * w[row->columns[k]];
-    return (sum[0] + sum[1]) + (sum[2] + sum[3]);
+    for (; k + 8 <= row->count; k += 8)
+        for (int lane = 0; lane < 8; lane++)
+            sum[lane] += x[k + lane] * w[column[k + lane]];
+    for (int lane = 0; k < row->count; k++, lane++)
+        sum[lane] += x[k] * w[column[k]];
+    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
 }
 
 static inline void sgd_sparse_add(const sparse_row *row, double factor, double *w) {
+    const double *x = row->values;
+    const int32_t *column = row->columns;
+#pragma GCC unroll 4
     for (ptrdiff_t k = 0; k < row->count; k++)
-        w[row->columns[k]] += factor * row->values[k];
+        w[column[k]] += factor * x[k];
 }
 
-static void sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole) {
+static double sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole) {
     sgd_state local = *whole, *state = &local;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
         const sparse_row row = rows->rows[i];
-        sgd_ask_row(rows, i + SPARSE_ROWS_AHEAD);
+        sgd_ask(rows, i);
         const double u = state->intercept + state->scale * sgd_sparse_dot(&row, state->coef);
         rows->logits_out[i] = u;
-        sgd_move(rule, state, sgd_eta(rule, state->t), rows->weight[i], sgd_slope(u, rows->target[i]));
+        const double eta = sgd_eta(rule, state->t);
+        sgd_move(rule, state, eta, sgd_move_of(u, rows->target[i], eta * rows->weight[i]));
+        sgd_move_intercept(rule, state);
         sgd_shrink(state, rows->width);
-        const double move = state->move / state->scale;
+        const double move = state->move * (1.0 / state->scale); /* only the product waits for the logit */
         sgd_sparse_add(&row, move, state->coef);
         if (state->share > 0.0) {
             sgd_sparse_add(&row, -state->average_a * move, state->average_coef);
@@ -234,10 +293,10 @@ static void sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole
         if (rule->l1 > 0.0)
             for (ptrdiff_t k = 0; k < row.count; k++)
                 sgd_truncate(state, row.columns[k]);
-        state->shrink = 1.0; /* nothing is pending */
-        state->move = 0.0;
+        sgd_settle(state);
     }
     *whole = local;
+    return sgd_loss(rows);
 }
 
 /* g with g = weight (target - sigma(u + g reach)): between 0 and its value at reach = 0, by safeguarded Newton. */
@@ -288,12 +347,12 @@ static sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state,
     return (sgd_dots){u, reach};
 }
 
-static void sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
+static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
     double *v = state->coef, *h = state->curvature;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
         const sparse_row row = rows->rows[i];
         const double weight = rows->weight[i];
-        sgd_ask_row(rows, i + SPARSE_ROWS_AHEAD);
+        sgd_ask(rows, i);
         state->t += weight;
         const sgd_dots dots = sgd_diagonal_dots(&row, state, weight, rule->l2 * state->t, rule->l1 * state->t);
         const double u = state->intercept + dots.with_coef;
@@ -312,34 +371,102 @@ static void sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *
         state->intercept_curvature += curvature;
         state->intercept += rate * g;
     }
+    return bce(rows->count, rows->logits_out, rows->target, rows->weight, 1, NULL, NULL, NULL).loss;
 }
 
-static void sgd_truncate_columns(const design_view *X, ptrdiff_t first, ptrdiff_t count, sgd_state *state) {
-    const int32_t *columns = X->columns, *starts = X->row_starts;
-    if (columns)
-        for (ptrdiff_t k = starts[first]; k < starts[first + count]; k++)
-            sgd_truncate(state, columns[k]);
-    else
-        for (ptrdiff_t j = 0; j < X->n_features; j++)
-            sgd_truncate(state, j);
+static void sgd_truncate_columns(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t count, sgd_state *state) {
+    for (ptrdiff_t i = first; i < first + count; i++) {
+        const sparse_row *row = rows->rows + i;
+        for (ptrdiff_t k = 0; row->columns && k < row->count; k++)
+            sgd_truncate(state, row->columns[k]);
+    }
+    for (ptrdiff_t j = 0; !rows->rows[first].columns && j < rows->width; j++)
+        sgd_truncate(state, j);
 }
 
-/* The samples between one call of the logits' kernel and the next, which ask for as many of the rows to come. */
 #define SGD_ROWS_AT_ONCE 8
 
-/* One step along the mean gradient of `count` samples from `first` on; returns their loss. */
-static double sgd_batch_step(const sgd_batches *batches, ptrdiff_t first, ptrdiff_t count, const sgd_rule *rule,
-                             sgd_state *state) {
-    const sgd_rows *rows = &batches->rows;
-    const layout_kernels *layout = batches->layout;
-    const double zero = 0.0, *target = rows->target + first, *weight = rows->weight + first;
-    double *logits = rows->logits_out, *residual = batches->residual;
-    for (ptrdiff_t i = 0; i < count; i += SGD_ROWS_AT_ONCE) {
-        const ptrdiff_t n = count - i < SGD_ROWS_AT_ONCE ? count - i : SGD_ROWS_AT_ONCE;
-        for (ptrdiff_t k = i; k < i + n; k++)
-            sgd_ask(rows, first + k);
-        layout->logits(&batches->X, first + i, n, 1, state->coef, &zero, logits + i, n);
+/* w . x of n <= SGD_ROWS_AT_ONCE dense rows; w is read once for all. */
+static inline __attribute__((always_inline)) void sgd_dense_dots(const sparse_row *rows, int n, ptrdiff_t width,
+                                                                 const double *w, double *dots_out) {
+    vdouble sums[SGD_ROWS_AT_ONCE] = {{0}};
+    for (ptrdiff_t j = 0; j < width; j += LANES) {
+        const vdouble of_w = load_f64(w + j);
+        for (int i = 0; i < n; i++)
+            sums[i] += of_w * load_first(rows[i].values + j, width - j);
     }
+    for (int i = 0; i < n; i++)
+        dots_out[i] = sum_of_lanes(&sums[i]);
+}
+
+/* w . x of `count` rows from `first` on, while as many of the rows to come are asked for. */
+static void sgd_dots_of_rows(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t count, const double *w,
+                             double *dots_out) {
+    const sparse_row *row = rows->rows + first;
+    ptrdiff_t i = 0;
+    if (row->columns) {
+        for (; i < count; i++) {
+            sgd_ask(rows, first + i);
+            dots_out[i] = sgd_sparse_dot(row + i, w);
+        }
+        return;
+    }
+    for (; i + SGD_ROWS_AT_ONCE <= count; i += SGD_ROWS_AT_ONCE) {
+        for (int k = 0; k < SGD_ROWS_AT_ONCE; k++)
+            sgd_ask(rows, first + i + k);
+        sgd_dense_dots(row + i, SGD_ROWS_AT_ONCE, rows->width, w, dots_out + i);
+    }
+    for (; i < count; i++) {
+        sgd_ask(rows, first + i);
+        sgd_dense_dots(row + i, 1, rows->width, w, dots_out + i);
+    }
+}
+
+/* w += sum_i factor_i x_i over `vectors` vectors of columns from j on, which stay in registers. */
+static inline __attribute__((always_inline)) void sgd_add_strip(const sparse_row *rows, ptrdiff_t count, ptrdiff_t j,
+                                                                ptrdiff_t width, int vectors, const double *factor,
+                                                                double *w) {
+    vdouble sums[4] = {{0}};
+    for (ptrdiff_t i = 0; i < count; i++)
+        for (int v = 0; v < vectors; v++)
+            sums[v] +=
+                factor[i] * load_first(rows[i].values + j + v * LANES, v + 1 < vectors ? LANES : width - j - v * LANES);
+    for (int v = 0; v < vectors; v++)
+        store_f64(w + j + v * LANES, load_f64(w + j + v * LANES) + sums[v]);
+}
+
+static void sgd_add_rows(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t count, const double *factor, double *w) {
+    const sparse_row *row = rows->rows + first;
+    const ptrdiff_t width = rows->width;
+    if (row->columns) {
+        for (ptrdiff_t i = 0; i < count; i++)
+            sgd_sparse_add(row + i, factor[i], w);
+        return;
+    }
+    for (ptrdiff_t j = 0; j < width; j += 4 * LANES) {
+        const ptrdiff_t left = (width - j + LANES - 1) / LANES;
+        switch (left < 4 ? left : 4) {
+        case 1:
+            sgd_add_strip(row, count, j, width, 1, factor, w);
+            break;
+        case 2:
+            sgd_add_strip(row, count, j, width, 2, factor, w);
+            break;
+        case 3:
+            sgd_add_strip(row, count, j, width, 3, factor, w);
+            break;
+        default:
+            sgd_add_strip(row, count, j, width, 4, factor, w);
+        }
+    }
+}
+
+/* One step along the mean gradient of `count` samples from `first` on; returns their loss. */
+static double sgd_batch_step(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t count, const sgd_rule *rule,
+                             sgd_state *state) {
+    const double *target = rows->target + first, *weight = rows->weight + first;
+    double *logits = rows->logits_out, *residual = rows->residual;
+    sgd_dots_of_rows(rows, first, count, state->coef, logits);
     for (ptrdiff_t i = 0; i < count; i++)
         logits[i] = state->intercept + state->scale * logits[i];
     const double loss = bce(count, logits, target, NULL, 1, NULL, residual, NULL).loss;
@@ -349,30 +476,30 @@ static double sgd_batch_step(const sgd_batches *batches, ptrdiff_t first, ptrdif
         residuals += residual[i];
     }
     const double eta = sgd_eta(rule, state->t);
-    sgd_move(rule, state, eta, 1.0 / (double)count, residuals);
-    sgd_shrink(state, batches->X.n_features);
+    sgd_move(rule, state, eta, -(eta / (double)count) * residuals);
+    sgd_move_intercept(rule, state);
+    sgd_shrink(state, rows->width);
     for (ptrdiff_t i = 0; i < count; i++)
         residual[i] *= -eta / ((double)count * state->scale);
-    layout->add_gradient(&batches->X, first, count, 1, residual, count, state->coef);
+    sgd_add_rows(rows, first, count, residual, state->coef);
     if (state->share > 0.0) {
         for (ptrdiff_t i = 0; i < count; i++)
             residual[i] *= -state->average_a;
-        layout->add_gradient(&batches->X, first, count, 1, residual, count, state->average_coef);
+        sgd_add_rows(rows, first, count, residual, state->average_coef);
         sgd_share(state);
     }
     if (rule->l1 > 0.0)
-        sgd_truncate_columns(&batches->X, first, count, state);
+        sgd_truncate_columns(rows, first, count, state);
+    sgd_settle(state);
     return loss;
 }
 
-static double sgd_by_batches(const sgd_batches *batches, const sgd_rule *rule, sgd_state *whole) {
-    const ptrdiff_t size = batches->batch_size, count = batches->rows.count;
+static double sgd_by_batches(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole) {
+    const ptrdiff_t size = rows->batch_size, count = rows->count;
     sgd_state local = *whole;
     double loss = 0.0;
     for (ptrdiff_t first = 0; first < count; first += size)
-        loss += sgd_batch_step(batches, first, count - first < size ? count - first : size, rule, &local);
-    local.shrink = 1.0; /* nothing is pending */
-    local.move = 0.0;
+        loss += sgd_batch_step(rows, first, count - first < size ? count - first : size, rule, &local);
     *whole = local;
     return loss;
 }

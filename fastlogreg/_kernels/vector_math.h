@@ -40,6 +40,12 @@ static inline vdouble load_first(const double *p, ptrdiff_t count) {
     vdouble v = {0};
     if (count >= LANES)
         return load_f64(p);
+#if LANES == 8 && defined(__AVX512F__)
+    return (vdouble)_mm512_maskz_loadu_pd((__mmask8)((1 << count) - 1), p);
+#elif LANES == 4 && defined(__AVX__)
+    const vint lane = {0, 1, 2, 3};
+    return (vdouble)_mm256_maskload_pd(p, (__m256i)(lane < count));
+#endif
     memcpy(&v, p, (size_t)count * sizeof(double));
     return v;
 }

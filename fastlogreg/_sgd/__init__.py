@@ -1,0 +1,39 @@
+"""Steps over a stream of samples: stochastic gradients with scikit-learn's schedules, and Newton steps block by block.
+
+Both kinds of steps are fed rows of X in some order, in as many calls as one likes: `feed` copies rows into a small
+block, as doubles, and does the steps from there. So what they compute depends on the samples and their order alone, and
+not on the layout of X or on where one call ends and the next one begins; and X may be larger than memory.
+"""
+
+from fastlogreg._sgd.diagonal import DiagonalSteps
+from fastlogreg._sgd.gradient import GradientSteps
+from fastlogreg._sgd.newton import NewtonSteps
+from fastlogreg._sgd.rows import Rows, shuffle
+
+__all__ = ["DiagonalSteps", "GradientSteps", "NewtonSteps", "Rows", "adaptive_steps", "shuffle", "take_epoch"]
+
+# Above so many parameters the curvature's factor takes too long.
+MAX_NEWTON_FEATURES = 2000
+
+
+def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
+    """The steps that need no rate: Newton's, or with L1 or many columns those with a curvature for each column."""
+    if l1_ratio == 0 and len(coef) <= MAX_NEWTON_FEATURES:
+        return NewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
+    return DiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+
+
+def take_epoch(steps, number, feed):
+    """Epoch `number`, counted from one, of the samples that ``feed()`` feeds.
+
+    Where the steps have exact ones, the epoch is one such from the second on, or from coefficients to start with. Then
+    its mean objective is returned, else None.
+    """
+    exact = hasattr(steps, "begin_exact") and (number > 1 or steps.warm)
+    if exact:
+        steps.begin_exact()
+    else:
+        steps.begin_epoch()
+    feed()
+    steps.end_epoch()
+    return steps.end_exact() if exact else None

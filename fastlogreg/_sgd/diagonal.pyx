@@ -1,0 +1,100 @@
+"""Steps of single samples with a curvature for each column."""
+
+import numpy as np
+
+from libc.stdint cimport int32_t
+from libc.string cimport memset
+
+from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, sgd_rows, sgd_rule, sgd_state
+from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
+
+from fastlogreg._sgd.rows import writable
+
+# Rows at a time: they stay in the first two levels of cache.
+cdef Py_ssize_t BLOCK_ROWS = 128
+
+
+cdef class DiagonalSteps(Steps):
+    """Steps of single samples with a curvature for each column, for X with very many columns, and for L1.
+
+    With h_j the curvature of column j so far, T the weight of the samples and v_j the sum of ``g_i x_ij + h_ij w_j``,
+    the coefficients are those that minimise the sum of the samples' quadratic models, taken column by column, and the
+    penalty (as in McMahan's FTRL-proximal, 2013):
+
+        w_j = soft(v_j, alpha l1_ratio T) / (alpha (1 - l1_ratio) T + h_j)
+
+    g_i solves ``g = s_i (p_i - sigma(u_i + g r_i))``, with r_i what the step moves the sample's logit by: a step to
+    the new residual cannot overshoot. Units of the columns do not matter, and there is no rate to choose.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (n_features,)
+    intercept : float
+    alpha, l1_ratio : float
+    fit_intercept : bool
+    """
+
+    cdef readonly tuple penalty
+    cdef public object sums
+    cdef public object curvature
+    cdef sgd_rule _rule
+    cdef sgd_state _state
+
+    def __init__(self, coef, double intercept, double alpha, double l1_ratio, bint fit_intercept):
+        self.penalty = alpha, l1_ratio, fit_intercept
+        memset(&self._rule, 0, sizeof(sgd_rule))
+        memset(&self._state, 0, sizeof(sgd_state))
+        self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
+        self._rule.intercept_rate = fit_intercept
+        self.rows_a_step = 1
+        self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
+        # One sample's worth of curvature holds what it starts from.
+        self.curvature = np.where(coef != 0, 0.25, 0.0)
+        self.sums = self.curvature * coef
+        self._state.intercept = intercept
+        self._bind()
+
+    cdef void _bind(self):
+        cdef double[::1] sums = self.sums, curvature = self.curvature
+        self._state.coef, self._state.curvature = &sums[0], &curvature[0]
+
+    def __reduce__(self):
+        state = self._state.intercept, self._state.intercept_curvature, self._state.t
+        return _restored_diagonal, (self.penalty, self.block, self.sums, self.curvature, state,
+                                    (self.loss_sum, self.penalty_sum, self.count))
+
+    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
+             const int32_t[::1] order=None):
+        cdef double[::1] products = np.empty(rows.longest_row())
+        self._state.products = &products[0]
+        Steps.feed(self, rows, target, weight, order)
+
+    def end_epoch(self):
+        Steps.end_epoch(self)
+        self._charge(self._rule.l1, self._rule.l2)
+
+    cdef _take_steps(self):
+        cdef const block_kernels *kernels = active_kernels()
+        cdef RowBlock block = self.block
+        cdef sgd_rows rows = block.rows()
+        cdef double before = self._state.t
+        with nogil:
+            self.loss_sum += kernels.sgd_diagonal(&rows, &self._rule, &self._state)
+        self.count += self._state.t - before
+
+    def _solution(self):
+        total = self._state.t
+        shrunk = np.sign(self.sums) * np.maximum(np.abs(self.sums) - self._rule.l1 * total, 0.0)
+        scale = self._rule.l2 * total + self.curvature
+        coef = np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
+        return coef, self._state.intercept
+
+
+def _restored_diagonal(penalty, block, sums, curvature, state, epoch):
+    cdef DiagonalSteps steps = DiagonalSteps(np.zeros(block.n_features), 0.0, *penalty)
+    steps.block = block
+    steps.sums, steps.curvature = writable((sums, curvature))
+    steps._state.intercept, steps._state.intercept_curvature, steps._state.t = state
+    steps.loss_sum, steps.penalty_sum, steps.count = epoch
+    steps._bind()
+    return steps

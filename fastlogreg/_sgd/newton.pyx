@@ -1,0 +1,311 @@
+"""Newton steps on a stream, a block of samples at a time."""
+
+import numpy as np
+
+from libc.math cimport fabs, sqrt, tanh
+from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
+
+from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
+from fastlogreg._sgd.rows cimport RowBlock, Steps
+
+from fastlogreg._sgd.rows import writable
+
+# A block is taken with the coefficients before it, so it is small beside the samples that determine them; and large
+# enough that its rank update runs near the speed of the machine.
+cdef Py_ssize_t MIN_NEWTON_ROWS = 256
+# Curvature is summed over so many samples a parameter, from when on one block in eight is enough: its relative error
+# is about the inverse square root.
+cdef Py_ssize_t ROWS_A_PARAMETER = 256
+cdef Py_ssize_t SPARSE_CURVATURE = 8
+# The factor is that of the curvature when the stream was at most this much shorter.
+cdef double STALE = 1.5
+# A stale factor may move no logit of the block at hand by more than that, and no step by more than this.
+cdef double TRUSTED_MOVE = 1.0
+cdef double LARGEST_MOVE = 16.0
+# Logits that far on the wrong side take the bound's curvature.
+cdef double FAR = 4.0
+# An exact step that promises less than this share of the objective is in the quadratic region.
+cdef double TRUSTED_GAP = 0.01
+# What is left on the diagonal, relatively, where columns depend on one another.
+cdef double LOADING = 1e-9
+
+
+cdef class NewtonSteps(Steps):
+    """Newton steps on a stream, a block at a time: the mean curvature so far, and the gradient of the block.
+
+    With H_k the curvature of all samples so far (each at the coefficients of its time), alpha times their weight on its
+    diagonal, and g_k the gradient of block k at the coefficients before it,
+
+        w <- w - H_k^-1 g_k
+
+    is the recursion that minimises the sum of the blocks' quadratic models, exactly so where H_k holds them all; it is
+    as efficient as the minimiser over all samples at once (Bercu, Godichon and Portier 2020). Units and origins of the
+    columns do not matter. Far on the wrong side of the separating plane the curvature vanishes and a step would jump;
+    there that of the quadratic bound is taken (Jaakkola and Jordan 2000), (sigma(|u|) - 1/2) / |u|.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (n_features,)
+    intercept : float
+    sparse : bool
+    alpha : float
+        L2 penalty of the mean objective.
+    fit_intercept : bool
+    """
+
+    cdef readonly double alpha
+    cdef readonly bint fit_intercept
+    cdef public object coef
+    cdef public object curvature
+    cdef public object factor
+    cdef public object scale
+    cdef public object gradient
+    cdef public object best
+    cdef readonly bint exact
+    cdef readonly bint warm
+    cdef readonly double gap
+    cdef public double weight
+    cdef public double curvature_weight
+    cdef public double factor_weight
+    cdef public Py_ssize_t n_blocks
+
+    def __init__(self, coef, double intercept, bint sparse, double alpha, bint fit_intercept):
+        n_features = len(coef)
+        self.rows_a_step = max(MIN_NEWTON_ROWS, n_features)
+        self.alpha, self.fit_intercept = alpha, fit_intercept
+        self.block = RowBlock(self.rows_a_step, n_features, sparse, fit_intercept, False)
+        self.coef = np.zeros(self.block.width)
+        self.coef[:n_features] = coef
+        self.warm = np.any(coef)
+        if fit_intercept:
+            self.coef[n_features] = intercept
+        self.curvature, self.factor = np.zeros((2, self.block.width, self.block.width))
+        self.scale = np.ones(self.block.width)
+
+    def __reduce__(self):
+        arrays = self.coef, self.curvature, self.factor, self.scale
+        numbers = (self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
+                   self.penalty_sum, self.count, self.gap, self.best)
+        return _restored_newton, (self.alpha, self.fit_intercept, self.block, arrays, numbers)
+
+    cdef _take_steps(self):
+        cdef RowBlock block = self.block
+        cdef double block_weight = 0.0
+        cdef Py_ssize_t i
+        for i in range(block.count):
+            block_weight += block._weight[i]
+        if block_weight == 0.0:
+            return
+        self.count += block_weight
+        self.penalty_sum += block_weight * 0.5 * self.alpha * self._square()
+        self.weight += block_weight
+        if self.exact:
+            loss, curvature = self._pass(self.gradient, bound=not self._is_near())
+            self.loss_sum += loss
+            self._add_curvature(curvature)
+        elif self.n_blocks == 0:
+            self._first_block(block_weight)
+        else:
+            self._next_block(block_weight)
+        self.n_blocks += 1
+
+    cdef bint _is_near(self):
+        """Whether the last exact step was short enough for its quadratic model to be trusted."""
+        return self.best is not None and self.gap <= TRUSTED_GAP * self.best[0]
+
+    def begin_epoch(self):
+        Steps.begin_epoch(self)
+        if not self.exact and self.best is not None:  # the stream goes on from where an exact step led
+            self._settle()
+
+    cdef _settle(self):
+        if not self._is_near():
+            self.coef = self.best[1]
+        self.best = None
+
+    def begin_exact(self):
+        """Begin an epoch at whose end there is one step, with the gradient and curvature of all its samples."""
+        self.exact = True
+        self.begin_epoch()
+        self.gradient = np.zeros_like(self.coef)
+        self.curvature[:] = 0.0
+        self.weight = 0.0
+
+    def end_exact(self):
+        """The step, or half the step before where that did not descend; returns the mean objective before it.
+
+        `gap` is then half the squared Newton decrement: what the objective is above its minimum, nearly.
+        """
+        self.exact = False
+        self.curvature_weight = self.weight
+        value = (self.loss_sum + self.penalty_sum) / self.count
+        if self.best is not None and not value <= self.best[0] * (1.0 + 1e-12):
+            self.coef = 0.5 * (self.coef + self.best[1])
+            self.gap = np.inf
+            return self.best[0]
+        self.best = value, self.coef.copy()
+        self.gradient[:self.block.n_features] += self.alpha * self.weight * self.coef[:self.block.n_features]
+        self._factorize()
+        step = self._step(self.gradient)
+        self.gap = 0.5 * float(step @ self.gradient) / self.weight
+        self.coef -= step
+        return value
+
+    cdef _first_block(self, double block_weight):
+        """Newton steps for the block alone, until they are small."""
+        gradient = np.zeros_like(self.coef)
+        for repeat in range(5):
+            gradient[:] = 0.0
+            loss, curvature = self._pass(gradient, bound=True)
+            if repeat == 0:
+                self.loss_sum += loss
+            gradient[:self.block.n_features] += self.alpha * block_weight * self.coef[:self.block.n_features]
+            self.curvature[:] = 0.0
+            self._add_curvature(curvature)
+            self.curvature_weight = block_weight
+            self._factorize()
+            step = self._step(gradient)
+            move = self._largest_move(step)
+            step *= min(1.0, LARGEST_MOVE / max(move, LARGEST_MOVE))
+            self.coef -= step
+            if not move > 0.3:
+                break
+        self.curvature[:] = 0.0
+        _, curvature = self._pass(gradient, bound=True)
+        self._add_curvature(curvature)
+        self._factorize()
+
+    cdef _next_block(self, double block_weight):
+        gradient = np.zeros_like(self.coef)
+        loss, curvature = self._pass(gradient, bound=True)
+        self.loss_sum += loss
+        gradient[:self.block.n_features] += self.alpha * block_weight * self.coef[:self.block.n_features]
+        known = self.curvature_weight >= ROWS_A_PARAMETER * len(self.coef)
+        summed = not known or self.n_blocks % SPARSE_CURVATURE == 0
+        if summed:
+            self._add_curvature(curvature)
+            self.curvature_weight += block_weight
+            if self.weight >= STALE * self.factor_weight:
+                self._factorize()
+        step = self._step(gradient)
+        move = self._largest_move(step)
+        if not move <= TRUSTED_MOVE and self.factor_weight < self.weight:
+            if not summed:
+                self._add_curvature(curvature)
+                self.curvature_weight += block_weight
+            self._factorize()
+            step = self._step(gradient)
+            move = self._largest_move(step)
+        if not move <= LARGEST_MOVE:
+            step *= LARGEST_MOVE / move
+        self.coef -= step
+
+    cdef _pass(self, double[::1] gradient, bint bound):
+        """Adds the block's gradient; returns its loss and its samples' curvatures (m,), with `bound` those of the
+        quadratic bound for samples far on the wrong side."""
+        cdef RowBlock block = self.block
+        cdef const block_kernels *kernels = active_kernels()
+        cdef const layout_kernels *of_layout = block.kernels()
+        cdef design_view view = block.view()
+        cdef Py_ssize_t m = block.count, i
+        cdef double zero = 0.0, loss, u
+        cdef double[::1] coef = self.coef, residual = np.empty(m), curvature = np.empty(m)
+        cdef double *logits = &block._logits[0]
+        with nogil:
+            of_layout.logits(&view, 0, m, 1, &coef[0], &zero, logits, m)
+            loss = kernels.bce(m, logits, &block._target[0], &block._weight[0], 1, NULL, &residual[0],
+                               &curvature[0]).loss
+            of_layout.add_gradient(&view, 0, m, 1, &residual[0], m, &gradient[0])
+            if bound:
+                for i in range(m):
+                    u = fabs(logits[i])
+                    if u > FAR and fabs(residual[i]) > 0.5 * block._weight[i]:
+                        curvature[i] = block._weight[i] * 0.5 * tanh(0.5 * u) / u
+        return loss, curvature.base
+
+    cdef _add_curvature(self, double[::1] weight):
+        """``curvature += Z' diag(weight) Z`` of the block, in the upper triangle."""
+        cdef RowBlock block = self.block
+        cdef const block_kernels *kernels = active_kernels()
+        cdef design_view view = block.view()
+        cdef double[:, ::1] gram = self.curvature
+        cdef Py_ssize_t m = block.count, width = block.width, i, j
+        cdef double root
+        cdef double[::1] panel
+        if block.sparse:
+            block.kernels().add_gram(&view, 0, m, &weight[0], &gram[0, 0])
+            return
+        panel = np.empty(m * width)
+        with nogil:
+            for i in range(m):
+                root = sqrt(weight[i])
+                for j in range(width):
+                    panel[i * width + j] = root * block._values[i * width + j]
+            kernels.add_rank_update(m, width, &panel[0], &gram[0, 0])
+
+    cdef _factorize(self):
+        """Factor the curvature of all samples so far, as those whose curvature was summed tell it."""
+        cdef Py_ssize_t p = self.block.n_features + self.fit_intercept
+        cdef int size = <int>p, stride = <int>self.block.width, info = 1
+        cdef double share = self.weight / self.curvature_weight if self.curvature_weight else 1.0
+        cdef double loading = LOADING
+        cdef double[:, ::1] factor
+        diagonal = share * np.diagonal(self.curvature).copy()
+        diagonal[:self.block.n_features] += self.alpha * self.weight
+        scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        self.factor_weight, self.scale = self.weight, scale
+        while p and info != 0 and loading < 1.0:
+            np.multiply(self.curvature, share * scale[:, np.newaxis], out=self.factor)
+            self.factor *= scale
+            self.factor[np.arange(p), np.arange(p)] = 1.0 + loading
+            factor = self.factor
+            with nogil:
+                dpotrf(b"L", &size, &factor[0, 0], &stride, &info)  # the upper triangle, as LAPACK reads it
+            loading *= 100.0
+        if info:
+            self.factor[:] = np.eye(len(scale))
+
+    cdef _step(self, gradient):
+        """``H^-1 gradient`` with the curvature scaled to all samples so far."""
+        cdef int size = <int>(self.block.n_features + self.fit_intercept), stride = <int>self.block.width
+        cdef int one = 1, info
+        cdef double[:, ::1] factor = self.factor
+        step = gradient * self.scale
+        cdef double[::1] x = step
+        if size:
+            with nogil:
+                dpotrs(b"L", &size, &one, &factor[0, 0], &stride, &x[0], &size, &info)
+        step *= self.scale * (self.factor_weight / self.weight)
+        return step
+
+    cdef double _largest_move(self, const double[::1] step):
+        """The largest change of a logit of the block."""
+        cdef RowBlock block = self.block
+        cdef design_view view = block.view()
+        cdef double zero = 0.0, largest = 0.0
+        cdef Py_ssize_t i
+        cdef double[::1] moves = np.empty(block.count)
+        block.kernels().logits(&view, 0, block.count, 1, &step[0], &zero, &moves[0], block.count)
+        for i in range(block.count):
+            if not fabs(moves[i]) <= largest:
+                largest = fabs(moves[i])
+        return largest
+
+    cdef double _square(self):
+        coef = self.coef[:self.block.n_features]
+        return float(coef @ coef)
+
+    def _solution(self):
+        """Where the last step led, or, where that was a long one that nothing has verified, where it came from."""
+        coef = self.coef if self.best is None or self._is_near() else self.best[1]
+        d = self.block.n_features
+        return coef[:d].copy(), float(coef[d]) if self.fit_intercept else 0.0
+
+
+def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
+    cdef NewtonSteps steps = NewtonSteps(np.zeros(block.n_features), 0.0, block.sparse, alpha, fit_intercept)
+    steps.block = block
+    steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
+    (steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum, steps.penalty_sum,
+     steps.count, steps.gap, steps.best) = numbers
+    return steps

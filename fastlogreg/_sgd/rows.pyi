@@ -1,0 +1,33 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_Float64 = NDArray[np.float64]
+
+def shuffle(order: NDArray[np.int32], seed: int) -> None: ...
+
+class Rows:
+    @property
+    def n_samples(self) -> int: ...
+    @property
+    def n_features(self) -> int: ...
+    @property
+    def sparse(self) -> bool: ...
+    def __init__(self, X: Any) -> None: ...
+
+class Steps:
+    loss_sum: float
+    penalty_sum: float
+    count: float
+    def begin_epoch(self) -> None: ...
+    def feed(
+        self,
+        rows: Rows,
+        target: _Float64,
+        weight: _Float64 | None = None,
+        order: NDArray[np.int32] | None = None,
+    ) -> None: ...
+    def flush(self) -> None: ...
+    def end_epoch(self) -> None: ...
+    def solution(self) -> tuple[_Float64, float]: ...
