@@ -77,18 +77,6 @@ def shuffle(int32_t[::1] order, uint32_t seed):
 cdef class Rows:
     """The rows of X (n, d), dense with any strides or CSR, float32 or float64, to be copied one by one."""
 
-    cdef readonly Py_ssize_t n_samples
-    cdef readonly Py_ssize_t n_features
-    cdef readonly bint sparse
-    cdef bint _single
-    cdef bint _wide_indices
-    cdef const char *_values
-    cdef Py_ssize_t _row_stride
-    cdef Py_ssize_t _column_stride
-    cdef const void *_columns
-    cdef const void *_starts
-    cdef object _keep_alive
-
     def __init__(self, X):
         cdef Design design = as_design(X)
         X = design.X
@@ -204,31 +192,6 @@ cdef class RowBlock:
     With `ones`, each row ends with a one in column n_features. With `in_place`, CSR rows of doubles stay where they
     are, for steps that are done with them before a call returns.
     """
-
-    cdef readonly Py_ssize_t count
-    cdef readonly Py_ssize_t capacity
-    cdef Py_ssize_t width
-    cdef readonly Py_ssize_t n_features
-    cdef readonly bint sparse
-    cdef bint ones
-    cdef bint in_place
-    cdef public object values
-    cdef public object columns
-    cdef public object starts
-    cdef public object target
-    cdef public object weight
-    cdef public object logits
-    cdef double[::1] _values
-    cdef int32_t[::1] _columns
-    cdef int32_t[::1] _starts
-    cdef double[::1] _target
-    cdef double[::1] _weight
-    cdef double[::1] _logits
-    cdef double[::1] _residual
-    cdef Py_ssize_t n_ahead
-    cdef object _places
-    cdef memory_range *_ahead
-    cdef sparse_row *_rows
 
     def __init__(self, Py_ssize_t capacity, Py_ssize_t n_features, bint sparse, bint ones, bint in_place):
         self.capacity, self.n_features, self.sparse, self.ones = capacity, n_features, sparse, ones
@@ -372,11 +335,6 @@ cdef class Steps:
         where that would take long, at the end of the epoch.
     """
 
-    cdef readonly RowBlock block
-    cdef public double loss_sum
-    cdef public double penalty_sum
-    cdef public double count
-
     def begin_epoch(self):
         self.loss_sum = self.penalty_sum = self.count = 0.0
 
@@ -403,7 +361,7 @@ cdef class Steps:
         """The penalty of all samples at the coefficients that the epoch ends with."""
         coef, _ = self._solution()
         norm = float(np.abs(coef).sum()) if l1 else 0.0
-        self.penalty_sum = self.count * (0.5 * l2 * float(coef @ coef) + l1 * norm)
+        self.penalty_sum = self.count * (0.5 * l2 * float(np.vdot(coef, coef)) + l1 * norm)
 
     def solution(self):
         """Coefficients (d,) and the intercept, as they were if the stream ended here."""
@@ -440,16 +398,6 @@ cdef class GradientSteps(Steps):
         schedule, eta0, power_t, alpha, penalised (whether alpha is more than the schedule's), l1_ratio, fit_intercept,
         average (the first step averaged, or 0), batch_size.
     """
-
-    cdef readonly dict settings
-    cdef public object coef
-    cdef public object average_coef
-    cdef public object had_l1
-    cdef public object pending_row
-    cdef double[::1] _coef
-    cdef sgd_rule _rule
-    cdef sgd_state _state
-    cdef Py_ssize_t _batch_size
 
     def __init__(self, coef, double intercept, bint sparse, settings):
         self.settings = settings
