@@ -101,6 +101,7 @@ setup(
             extension("fastlogreg._sgd.gradient"),
             extension("fastlogreg._sgd.newton"),
             extension("fastlogreg._sgd.diagonal"),
+            extension("fastlogreg._sgd.softmax"),
             extension("fastlogreg.solvers._factored_hessian"),
             extension("fastlogreg.solvers._newton_step"),
         ],

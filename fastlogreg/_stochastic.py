@@ -1,7 +1,7 @@
 """SGDLogisticRegression: scikit-learn's contract around steps over a stream of samples.
 
-The estimator decides which samples are taken in which order and when a fit ends; the steps (`fastlogreg._sgd`) do the
-arithmetic. For several classes the steps would carry one column of coefficients a class; nothing here knows how many.
+The estimator decides which samples are taken in which order and when a fit ends; the steps of `fastlogreg._sgd` do the
+arithmetic.
 """
 
 import copy
@@ -10,6 +10,7 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
+from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
@@ -24,7 +25,8 @@ from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._design import as_design
 from fastlogreg._logistic import unchanged_by_failure
 from fastlogreg._prediction import PredictionMixin
-from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_two_classes
+from fastlogreg._softmax_passes import class_scores
+from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_labels
 from fastlogreg._threads import effective_n_threads, single_threaded_blas
 from fastlogreg.bce import bce_with_logits
 
@@ -34,10 +36,12 @@ MAX_SEED = np.iinfo(np.int32).max
 
 
 class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
-    """Logistic regression for two classes by steps over a stream of samples, which need no tuning.
+    """Logistic regression by steps over a stream of samples, which need no tuning.
 
-    Minimises ``mean_i L_i + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1)``, SGDClassifier's objective; L_i is the
-    cross-entropy of sample i, and the intercept is never penalised.
+    Minimises ``mean_i L_i + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1)``, for two classes SGDClassifier's
+    objective; L_i is the cross-entropy of sample i, and the intercept is never penalised. For three classes or more,
+    L_i is that of the softmax, and all classes are fitted together (multinomial): SGDClassifier fits each of them
+    against the rest, which is another model under the same names.
 
     Parameters
     ----------
@@ -62,9 +66,11 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
     random_state : int, RandomState instance or None, default=None
         Seeds the orders, which are scikit-learn's for the same seed.
     learning_rate : {"auto", "constant", "optimal", "invscaling", "adaptive"}, default="auto"
-        "auto" has no rate. Up to 2000 columns it takes Newton steps, a block of samples at a time, with the curvature
-        of all samples so far; from the second epoch on, one step an epoch. With more columns, or L1, it takes steps
-        with a curvature for each column. The others are SGDClassifier's.
+        "auto" has no rate. Up to 2000 columns (of several classes, up to 16 million products of two columns, summed
+        over the classes) it takes Newton steps, a block of samples at a time, with the curvature of all samples so far;
+        from the second epoch on, one step an epoch. With more columns, or L1, it takes steps with a curvature for each
+        coefficient. The others are SGDClassifier's; with several classes, a step moves them all along the softmax's
+        gradient, and the intercepts of sparse X as far as those of dense X.
     eta0 : float, default=0.01
         Step length of "constant", "invscaling" and "adaptive".
     power_t : float, default=0.5
@@ -85,10 +91,10 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
 
     Attributes
     ----------
-    classes_ : ndarray of shape (2,)
-    coef_ : ndarray of shape (1, n_features)
-        In X's dtype, as `intercept_`.
-    intercept_ : ndarray of shape (1,)
+    classes_ : ndarray of shape (K,)
+    coef_ : ndarray of shape (1, n_features) or (K, n_features)
+        One row for two classes, else one for each. In X's dtype, as `intercept_`.
+    intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : int
         Epochs.
     t_ : float
@@ -216,7 +222,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         self._check_settings()
         mapped = _memory_map(X) if getattr(X, "nbytes", 0) > MAPPED_BYTES else None
         X, y = self._validated(X, y, reset=True)
-        classes, target = encode_two_classes(y)
+        classes, target = encode_labels(y)
         weight = self._weight(sample_weight, X, target, classes)
         if weight is not None:
             check_two_classes_weigh(weight, target, classes)
@@ -264,8 +270,8 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         ----------
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
         y : array-like of shape (n_samples,)
-        classes : array-like of shape (2,), default=None
-            The classes, needed in the first call.
+        classes : array-like of shape (K,), default=None
+            All the classes that the stream may hold, needed in the first call.
         sample_weight : array-like of shape (n_samples,), default=None
 
         Returns
@@ -291,7 +297,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             if hasattr(self, "_steps"):
                 steps = copy.deepcopy(self._steps)  # a call that fails shall leave it as it was
             else:
-                steps = self._new_steps(np.zeros(X.shape[1]), 0.0, rows.sparse)
+                steps = self._new_steps(*_zeros(known, rows), rows.sparse)
             steps.begin_epoch()
             _Samples(rows, target, weight, None, self._seed(), None).feed(steps)
             coef, intercept = steps.solution()
@@ -338,8 +344,9 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
                 raise ValueError(
                     f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {rows.n_features}"
                 )
-            return self._new_steps(self._dense_coef()[0], float(self.intercept_[0]), rows.sparse)
-        return self._new_steps(np.zeros(rows.n_features), 0.0, rows.sparse)
+            start = self._dense_coef(), self.intercept_.astype(np.float64)
+            return self._new_steps(*start, rows.sparse)
+        return self._new_steps(*_zeros(classes, rows), rows.sparse)
 
     def _new_steps(self, coef, intercept, sparse):
         alpha, l1_ratio = self._penalty()
@@ -356,7 +363,9 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             "average": int(self.average),
             "batch_size": self.batch_size,
         }
-        return _sgd.GradientSteps(coef, intercept, sparse, settings)
+        if len(coef) > 1:
+            return _sgd.SoftmaxGradientSteps(coef, intercept, sparse, settings)
+        return _sgd.GradientSteps(coef[0], float(intercept[0]), sparse, settings)
 
     def _split(self, target, weight):
         """Samples to learn from and to score on, as in SGDClassifier."""
@@ -380,7 +389,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         return _CrossEntropy(X_val, _encode(y_val, classes), None)
 
     def _check_solution(self, coef, intercept, X, epoch):
-        if np.isfinite(intercept) and np.isfinite(coef).all():
+        if np.isfinite(intercept).all() and np.isfinite(coef).all():
             return
         self._check_finite(X)
         raise ValueError(
@@ -394,12 +403,11 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
-        tags.classifier_tags.multi_class = False
         return tags
 
     def _set_solution(self, coef, intercept, dtype):
-        self.coef_ = coef[np.newaxis].astype(dtype)
-        self.intercept_ = np.array([intercept], dtype=dtype)
+        self.coef_ = np.atleast_2d(coef).astype(dtype)
+        self.intercept_ = np.atleast_1d(intercept).astype(dtype)
 
 
 class _Samples:
@@ -409,6 +417,7 @@ class _Samples:
     ----------
     rows : Rows
     target, weight : ndarray of shape (n,); weight may be None
+        Of two classes the target is 0 or 1, of more the number of the class.
     kept : ndarray of bool of shape (n,), or None for all
     seed : int, or None for the order as it is
     mapped : mmap.mmap or None
@@ -416,7 +425,8 @@ class _Samples:
     """
 
     def __init__(self, rows, target, weight, kept, seed, mapped):
-        self._rows, self._target, self._weight, self._kept = rows, target, weight, kept
+        self._rows, self._weight, self._kept = rows, weight, kept
+        self._target = target.astype(np.float64, copy=False)
         self._seed, self._mapped, self._random = seed, mapped, None
         self.n_samples = len(target)
         self.n_learned = self.n_samples if kept is None else np.count_nonzero(kept)
@@ -531,7 +541,7 @@ class _Run:
             print(f"epoch {self.n_iter:4d}  objective {self.loss_curve[-1]:.12g}{shown}", flush=True)
 
     def _tell(self):
-        point = _Coefficients((self.coef[np.newaxis], np.array([self.intercept])))
+        point = _Coefficients((np.atleast_2d(self.coef), np.atleast_1d(self.intercept)))
         return self.callbacks.iteration(self.model, self.n_iter, point, point, self.classes)
 
 
@@ -554,13 +564,17 @@ class _Validation:
         self._weight = np.ones(len(target)) if weight is None else weight
 
     def logits(self, coef, intercept):
+        """Of two classes (n,), else (n, K)."""
+        if np.ndim(intercept):
+            return class_scores(self._design, coef, intercept, False)
         return self._design.logits(coef[np.newaxis], np.array([intercept]))[0]
 
 
 class _Accuracy(_Validation):
     def __call__(self, coef, intercept):
         """What is to be low, and what is shown."""
-        right = (self.logits(coef, intercept) > 0) == (self._target > 0.5)
+        u = self.logits(coef, intercept)
+        right = (u > 0 if u.ndim == 1 else u.argmax(axis=1)) == self._target
         accuracy = float(np.average(right, weights=self._weight))
         return -accuracy, accuracy
 
@@ -568,17 +582,26 @@ class _Accuracy(_Validation):
 class _CrossEntropy(_Validation):
     def __call__(self, coef, intercept):
         u = self.logits(coef, intercept)
-        loss = float(bce_with_logits(self._target, u, sample_weight=self._weight))
+        if u.ndim == 1:
+            loss = float(bce_with_logits(self._target, u, sample_weight=self._weight))
+        else:
+            losses = logsumexp(u, axis=1) - np.take_along_axis(u, self._target[:, np.newaxis], axis=1)[:, 0]
+            loss = float(np.average(losses, weights=self._weight))
         return loss, loss
 
 
+def _zeros(classes, rows):
+    """Coefficients and intercepts to start from."""
+    n_outputs = len(classes) if len(classes) > 2 else 1
+    return np.zeros((n_outputs, rows.n_features)), np.zeros(n_outputs)
+
+
 def _encode(y, classes):
-    """The target (n,) of labels that are among two classes."""
+    """The target (n,) of labels that are among the classes: see `encode_labels`."""
     check_classification_targets(y)
-    if len(classes) != 2:
-        number = "one class" if len(classes) == 1 else f"{len(classes)} classes"
-        raise ValueError(f"Only binary classification is supported; classes holds {number}")
+    if len(classes) < 2:
+        raise ValueError(f"classes must hold two classes at least, and holds {len(classes)}")
     unknown = ~np.isin(y, classes)
     if unknown.any():
         raise ValueError(f"y contains labels that are not in classes: {np.unique(y[unknown])!r}")
-    return (y == classes[1]).astype(np.float64)
+    return (y == classes[1]).astype(np.float64) if len(classes) == 2 else np.searchsorted(classes, y)

@@ -2,7 +2,7 @@
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
-from sklearn.utils.multiclass import check_classification_targets, type_of_target
+from sklearn.utils.multiclass import check_classification_targets
 
 from fastlogreg._labels import two_whole_numbers
 
@@ -45,14 +45,6 @@ def _close_integers(y):
     present = np.bincount(places) > 0
     classes = (np.flatnonzero(present) + low).astype(y.dtype)
     return classes, places if len(classes) == len(present) else (np.cumsum(present) - 1)[places]
-
-
-def encode_two_classes(y):
-    """As `encode_labels`, of exactly two classes; else ValueError with scikit-learn's words."""
-    classes, target = encode_labels(y)
-    if len(classes) > 2:
-        raise ValueError(f"Only binary classification is supported. The type of the target is {type_of_target(y)}.")
-    return classes, target
 
 
 def encode_probabilities(y):

@@ -336,8 +336,8 @@ class TestStreams:
             SGDLogisticRegression(class_weight="balanced").partial_fit(X, y, classes=[0, 1])
         with pytest.raises(ValueError, match="not in classes"):
             SGDLogisticRegression().partial_fit(X, y, classes=[0, 2])
-        with pytest.raises(ValueError, match="Only binary"):
-            SGDLogisticRegression().partial_fit(X, y, classes=[0, 1, 2])
+        with pytest.raises(ValueError, match="two classes at least"):
+            SGDLogisticRegression().partial_fit(X[y == 0], y[y == 0], classes=[0])
         model = SGDLogisticRegression().partial_fit(X, y, classes=[0, 1])
         with pytest.raises(ValueError, match="not the same as on last call"):
             model.partial_fit(X, y, classes=[0, 2])

@@ -122,6 +122,23 @@ typedef struct {
     double t;
 } sgd_state;
 
+/* The same for several classes: coefficients, and what goes with each, have a row of `width` for each feature, and
+ * intercepts one, -infinity beyond n_classes. Of `rows`, target and residual stay unused; logits_out has room for a
+ * batch's rows of `width`. */
+typedef struct {
+    sgd_rows rows;
+    design_view X; /* sgd_softmax: the same rows, copied */
+    const layout_kernels *layout;
+    ptrdiff_t n_classes, width;
+    const ptrdiff_t *label;
+    const double *target; /* n_classes a row, where there are no labels; sgd_softmax_diagonal only */
+    const double *zeros;  /* width */
+    double *intercept;
+    double *average_intercept;   /* may be NULL */
+    double *intercept_curvature; /* sgd_softmax_diagonal, whose scratch is 7 x width of zeros */
+    double *scratch;
+} softmax_batches;
+
 typedef struct {
     const char *isa;
     const layout_kernels *of_layout[N_LAYOUTS];
@@ -167,6 +184,10 @@ typedef struct {
     double (*sgd_csr)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
     double (*sgd_by_batches)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
     double (*sgd_diagonal)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
+
+    /* The same for the softmax of several classes, by batches or row by row; both return the sum of the losses. */
+    double (*sgd_softmax)(const softmax_batches *batches, const sgd_rule *rule, sgd_state *state);
+    double (*sgd_softmax_diagonal)(const softmax_batches *batches, const sgd_rule *rule, sgd_state *state);
 } block_kernels;
 
 /* The table for an instruction set, or NULL when this build or this machine lacks it. */

@@ -84,6 +84,8 @@
 
 #include "sgd.h"
 
+#include "softmax_sgd.h"
+
 const block_kernels TABLE = {
     .isa = ISA,
     .of_layout =
@@ -110,4 +112,6 @@ const block_kernels TABLE = {
     .sgd_csr = sgd_csr,
     .sgd_by_batches = sgd_by_batches,
     .sgd_diagonal = sgd_diagonal,
+    .sgd_softmax = sgd_softmax,
+    .sgd_softmax_diagonal = sgd_softmax_diagonal,
 };

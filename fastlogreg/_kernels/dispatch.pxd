@@ -88,6 +88,20 @@ cdef extern from "block_kernels.h" nogil:
         double penalty_sum
         double t
 
+    ctypedef struct softmax_batches:
+        sgd_rows rows
+        design_view X
+        const layout_kernels *layout
+        Py_ssize_t n_classes
+        Py_ssize_t width
+        const Py_ssize_t *label
+        const double *target
+        const double *zeros
+        double *intercept
+        double *average_intercept
+        double *intercept_curvature
+        double *scratch
+
     ctypedef struct block_kernels:
         const char *isa
         const layout_kernels **of_layout
@@ -108,6 +122,8 @@ cdef extern from "block_kernels.h" nogil:
         double (*sgd_csr)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
         double (*sgd_by_batches)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
         double (*sgd_diagonal)(const sgd_rows *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_softmax)(const softmax_batches *, const sgd_rule *, sgd_state *) noexcept nogil
+        double (*sgd_softmax_diagonal)(const softmax_batches *, const sgd_rule *, sgd_state *) noexcept nogil
 
     const block_kernels *block_kernels_named(const char *isa)
     const char **block_kernels_names

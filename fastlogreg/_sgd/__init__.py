@@ -9,18 +9,41 @@ from fastlogreg._sgd.diagonal import DiagonalSteps
 from fastlogreg._sgd.gradient import GradientSteps
 from fastlogreg._sgd.newton import NewtonSteps
 from fastlogreg._sgd.rows import Rows, shuffle
+from fastlogreg._sgd.softmax import SoftmaxDiagonalSteps, SoftmaxGradientSteps, SoftmaxNewtonSteps
 
-__all__ = ["DiagonalSteps", "GradientSteps", "NewtonSteps", "Rows", "adaptive_steps", "shuffle", "take_epoch"]
+__all__ = [
+    "DiagonalSteps",
+    "GradientSteps",
+    "NewtonSteps",
+    "Rows",
+    "SoftmaxDiagonalSteps",
+    "SoftmaxGradientSteps",
+    "SoftmaxNewtonSteps",
+    "adaptive_steps",
+    "shuffle",
+    "take_epoch",
+]
 
 # Above so many parameters the curvature's factor takes too long.
 MAX_NEWTON_FEATURES = 2000
+# The curvatures of several classes may have so many entries.
+MAX_CURVATURE_ENTRIES = 16_000_000
 
 
 def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
-    """The steps that need no rate: Newton's, or with L1 or many columns those with a curvature for each column."""
-    if l1_ratio == 0 and len(coef) <= MAX_NEWTON_FEATURES:
-        return NewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
-    return DiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+    """The steps that need no rate, from coefficients (1, d) for two classes or (K, d): Newton's, or with L1 or many
+    coefficients those with a curvature for each.
+    """
+    n_classes, n_features = coef.shape
+    newton = l1_ratio == 0 and n_features <= MAX_NEWTON_FEATURES
+    if n_classes == 1:
+        coef, intercept = coef[0], float(intercept[0])
+        if newton:
+            return NewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
+        return DiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+    if newton and n_classes * (n_features + 1) ** 2 <= MAX_CURVATURE_ENTRIES:
+        return SoftmaxNewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
+    return SoftmaxDiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
 
 
 def take_epoch(steps, number, feed):

@@ -12,7 +12,6 @@ from fastlogreg._kernels.dispatch cimport (
     active_kernels,
     block_kernels,
     sgd_rows,
-    sgd_rule,
     sgd_state,
 )
 from fastlogreg._sgd.rows cimport RowBlock, Steps
@@ -42,15 +41,6 @@ cdef class GradientSteps(Steps):
         schedule, eta0, power_t, alpha, penalised (whether alpha is more than the schedule's), l1_ratio, fit_intercept,
         average (the first step averaged, or 0), batch_size.
     """
-
-    cdef readonly dict settings
-    cdef public object coef
-    cdef public object average_coef
-    cdef public object had_l1
-    cdef public object pending_row
-    cdef double[::1] _coef
-    cdef sgd_rule _rule
-    cdef sgd_state _state
 
     def __init__(self, coef, double intercept, bint sparse, settings):
         self.settings = settings

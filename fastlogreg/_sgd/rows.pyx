@@ -435,7 +435,7 @@ cdef class Steps:
         """The penalty of all samples at the coefficients that the epoch ends with."""
         coef, _ = self._solution()
         norm = float(np.abs(coef).sum()) if l1 else 0.0
-        self.penalty_sum = self.count * (0.5 * l2 * float(coef @ coef) + l1 * norm)
+        self.penalty_sum = self.count * (0.5 * l2 * float(np.vdot(coef, coef)) + l1 * norm)
 
     def solution(self):
         """Coefficients (d,) and the intercept, as they were if the stream ended here."""

@@ -11,13 +11,12 @@ from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, ne
 
 def sgd(objective, start, *, tol, max_iter, on_iteration):
     """Minimise by epochs of stochastic steps: see the package for the signature that solvers share."""
-    if objective.n_outputs != 1:
-        raise NotImplementedError("solver='sgd' is for two classes")
-    weight, target = objective.sample_weight, objective.target[0]
+    weight = objective.sample_weight
     rows = _sgd.Rows(objective.design.X)
     order = np.arange(rows.n_samples, dtype=np.int32)
     coef, intercept = objective.to_coef(start)
-    steps = _sgd.adaptive_steps(coef[0], float(intercept[0]), rows.sparse, objective.l2, 0.0, objective.fit_intercept)
+    steps = _sgd.adaptive_steps(coef, intercept, rows.sparse, objective.l2, 0.0, objective.fit_intercept)
+    target = _numbered_targets(objective, steps)
     point = objective.evaluate(start)
     on_iteration(0, point)
     ambition = 1.0
@@ -32,10 +31,22 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
         _sgd.shuffle(order, n_iter)
         _sgd.take_epoch(steps, n_iter, lambda: steps.feed(rows, target, weight, order))
         coef, intercept = steps.solution()
-        point = objective.evaluate(objective.from_coef(coef[np.newaxis], np.array([intercept])), recycle=point)
+        point = objective.evaluate(objective.from_coef(np.atleast_2d(coef), np.atleast_1d(intercept)), recycle=point)
         on_iteration(n_iter, point)
         if not np.isfinite(point.value):
             raise FloatingPointError("stochastic steps overflowed: scale X")
         if objective.proves_separable(point):
             return Solution(point, point.value, n_iter, Stop.SEPARABLE)
     return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
+
+
+def _numbered_targets(objective, steps):
+    """The target that `steps` are fed: of two classes the objective's, else the numbers of the classes, or of the rows
+    of target probabilities, which the steps are given.
+    """
+    if objective.n_outputs == 1:
+        return objective.target[0]
+    if objective.target.ndim == 1:
+        return objective.target.astype(np.float64)
+    steps.targets = objective.target
+    return np.arange(len(objective.target), dtype=np.float64)

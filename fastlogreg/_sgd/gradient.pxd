@@ -1,0 +1,15 @@
+from fastlogreg._kernels.dispatch cimport sgd_rule, sgd_state
+from fastlogreg._sgd.rows cimport Steps
+
+
+cdef class GradientSteps(Steps):
+    cdef readonly dict settings
+    cdef public object coef
+    cdef public object average_coef
+    cdef public object had_l1
+    cdef public object pending_row
+    cdef double[::1] _coef
+    cdef sgd_rule _rule
+    cdef sgd_state _state
+
+    cdef void _bind(self)

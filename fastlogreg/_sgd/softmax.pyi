@@ -1,0 +1,33 @@
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlogreg._sgd.gradient import GradientSteps
+from fastlogreg._sgd.rows import Steps
+
+_Float64 = NDArray[np.float64]
+
+class SoftmaxGradientSteps(GradientSteps):
+    def __init__(self, coef: _Float64, intercept: _Float64, sparse: bool, settings: dict[str, Any]) -> None: ...
+    def solution(self) -> tuple[_Float64, _Float64]: ...
+
+class SoftmaxNewtonSteps(Steps):
+    targets: _Float64 | None
+    @property
+    def gap(self) -> float: ...
+    @property
+    def warm(self) -> bool: ...
+    def __init__(
+        self, coef: _Float64, intercept: _Float64, sparse: bool, alpha: float, fit_intercept: bool
+    ) -> None: ...
+    def begin_exact(self) -> None: ...
+    def end_exact(self) -> float: ...
+    def solution(self) -> tuple[_Float64, _Float64]: ...
+
+class SoftmaxDiagonalSteps(Steps):
+    targets: _Float64 | None
+    def __init__(
+        self, coef: _Float64, intercept: _Float64, alpha: float, l1_ratio: float, fit_intercept: bool
+    ) -> None: ...
+    def solution(self) -> tuple[_Float64, _Float64]: ...
