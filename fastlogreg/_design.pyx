@@ -628,7 +628,8 @@ def _check_structure(X):
         raise ValueError("X.indptr must hold n_samples + 1 values that start at 0 and do not decrease")
     if len(indices) < n_entries or len(X.data) < n_entries:
         raise ValueError("X.indices and X.data are shorter than X.indptr says")
-    if n_entries and (indices[:n_entries].min() < 0 or indices[:n_entries].max() >= n_features):
+    unsigned = indices[:n_entries].view(f"u{indices.itemsize}")  # one comparison: negative ones become large
+    if n_entries and unsigned.max() >= n_features:
         raise ValueError(f"X.indices must lie in [0, {n_features})")
 
 

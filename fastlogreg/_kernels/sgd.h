@@ -299,13 +299,13 @@ static double sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *who
     return sgd_loss(rows);
 }
 
-/* g with g = weight (target - sigma(u + g reach)): between 0 and its value at reach = 0, by safeguarded Newton. */
-static double sgd_implicit_slope(double u, double target, double weight, double reach) {
-    double g = -weight * sgd_slope(u, target);
-    double low = fmin(g, 0.0), high = fmax(g, 0.0);
+/* g with g = weight (target - sigma(u + g reach)): between 0 and its value at reach = 0, by safeguarded Newton from 0;
+ * `slope` is sigma(u) - target. */
+static double sgd_implicit_slope(double u, double target, double weight, double reach, double slope) {
+    const double most = -weight * slope;
+    double g = 0.0, low = fmin(most, 0.0), high = fmax(most, 0.0);
     for (int i = 0; i < 60; i++) { /* halving alone takes fifty */
-        const double slope = sgd_slope(u + g * reach, target), p = slope + target;
-        const double excess = g + weight * slope;
+        const double p = slope + target, excess = g + weight * slope;
         if (excess > 0.0)
             high = g;
         else
@@ -314,6 +314,7 @@ static double sgd_implicit_slope(double u, double target, double weight, double 
         if (fabs(step) <= 1e-7 * weight) /* the error is about the square of Newton's last step */
             return next;
         g = next > low && next < high ? next : 0.5 * (low + high);
+        slope = sgd_move_of(u + g * reach, target, -1.0);
     }
     return g;
 }
@@ -359,9 +360,10 @@ static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state
         rows->logits_out[i] = u;
         if (weight == 0.0)
             continue;
-        const double p = sgd_slope(u, rows->target[i]) + rows->target[i], curvature = weight * p * (1.0 - p);
+        const double slope = sgd_move_of(u, rows->target[i], -1.0);
+        const double p = slope + rows->target[i], curvature = weight * p * (1.0 - p);
         const double rate = rule->intercept_rate / (state->intercept_curvature + curvature + 0.25 * weight);
-        const double g = sgd_implicit_slope(u, rows->target[i], weight, dots.with_row + rate);
+        const double g = sgd_implicit_slope(u, rows->target[i], weight, dots.with_row + rate, slope);
         const double charged = SGD_CURVATURE_SHARE * curvature;
         for (ptrdiff_t k = 0; k < row.count; k++) {
             const double x = row.values[k];
