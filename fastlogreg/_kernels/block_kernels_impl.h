@@ -28,6 +28,7 @@
 #endif
 
 #define REAL double
+#define WIDEN(values) (values)
 #define NAME(x) x##_f64
 #include "product_tile.h"
 #undef NAME
@@ -53,9 +54,11 @@
 #undef INDEX
 #undef ADD_TILE
 #undef ROW_LANES
+#undef WIDEN
 #undef REAL
 
 #define REAL float
+#define WIDEN widen
 #define NAME(x) x##_f32
 #include "product_tile.h"
 #undef NAME
@@ -80,6 +83,7 @@
 #undef INDEX
 #undef ADD_TILE
 #undef ROW_LANES
+#undef WIDEN
 #undef REAL
 
 #include "sgd.h"

@@ -9,7 +9,7 @@ typedef REAL NAME(packed) __attribute__((vector_size(LANES * sizeof(REAL))));
 static inline vdouble NAME(load)(const REAL *x) {
     NAME(packed) values;
     memcpy(&values, x, sizeof values);
-    return __builtin_convertvector(values, vdouble);
+    return WIDEN(values);
 }
 
 /* The next block's part of a column, asked for while this block is in cache. */

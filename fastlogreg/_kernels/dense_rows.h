@@ -3,7 +3,6 @@
  * A row is read in whole vectors of ROW_LANES doubles; its last n_features % ROW_LANES entries are read with the vector
  * that ends with the row, against coefficients whose overlapping lanes are zero, so no element is read outside it. */
 
-#define ROWS_AT_ONCE 4
 #define VECTORS_AT_ONCE 8
 #define MOMENT_VECTORS 4
 #define VECTOR NAME(vector)
@@ -14,7 +13,7 @@ typedef double VECTOR __attribute__((vector_size(ROW_LANES * sizeof(double))));
 static inline VECTOR NAME(load)(const REAL *x) {
     NAME(packed) values;
     memcpy(&values, x, sizeof values);
-    return __builtin_convertvector(values, VECTOR);
+    return WIDEN(values);
 }
 
 static inline VECTOR NAME(load_double)(const double *x) {
@@ -40,9 +39,9 @@ static inline double NAME(short_dot)(const REAL *x, const double *coef, ptrdiff_
 
 static inline __attribute__((always_inline)) void NAME(dots)(const REAL *x, ptrdiff_t stride, int rows,
                                                              const double *coef, VECTOR coef_tail, ptrdiff_t n_features,
-                                                             double *dots_out) {
+                                                             VECTOR *terms_out) {
     ptrdiff_t whole = n_features - n_features % ROW_LANES;
-    VECTOR sums[ROWS_AT_ONCE] = {{0}};
+    VECTOR sums[ROW_LANES] = {{0}};
     for (ptrdiff_t j = 0; j < whole; j += ROW_LANES) {
         VECTOR w = NAME(load_double)(coef + j);
         for (int i = 0; i < rows; i++)
@@ -52,9 +51,10 @@ static inline __attribute__((always_inline)) void NAME(dots)(const REAL *x, ptrd
         for (int i = 0; i < rows; i++)
             sums[i] += NAME(load)(x + i * stride + n_features - ROW_LANES) * coef_tail;
     for (int i = 0; i < rows; i++)
-        dots_out[i] = PASTE(sum_of_, ROW_LANES)(&sums[i]);
+        terms_out[i] = sums[i];
 }
 
+/* As many rows at once as a vector has lanes. */
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
     const ptrdiff_t d = X->n_features, stride = X->stride;
@@ -67,17 +67,17 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
                 u[i] = intercept[k] + NAME(short_dot)(x + i * stride, w, d);
             continue;
         }
-        VECTOR w_tail = NAME(tail_of)(w, d);
-        double dots[ROWS_AT_ONCE];
+        VECTOR w_tail = NAME(tail_of)(w, d), terms[ROW_LANES];
         ptrdiff_t i = 0;
-        for (; i + ROWS_AT_ONCE <= count; i += ROWS_AT_ONCE) {
-            NAME(dots)(x + i * stride, stride, ROWS_AT_ONCE, w, w_tail, d, dots);
-            for (int r = 0; r < ROWS_AT_ONCE; r++)
-                u[i + r] = intercept[k] + dots[r];
+        for (; i + ROW_LANES <= count; i += ROW_LANES) {
+            NAME(dots)(x + i * stride, stride, ROW_LANES, w, w_tail, d, terms);
+            PASTE(sums_of_, ROW_LANES)(terms, u + i);
+            for (int r = 0; r < ROW_LANES; r++)
+                u[i + r] += intercept[k];
         }
         for (; i < count; i++) {
-            NAME(dots)(x + i * stride, stride, 1, w, w_tail, d, dots);
-            u[i] = intercept[k] + dots[0];
+            NAME(dots)(x + i * stride, stride, 1, w, w_tail, d, terms);
+            u[i] = intercept[k] + PASTE(sum_of_, ROW_LANES)(terms);
         }
     }
 }
@@ -90,17 +90,27 @@ static inline __attribute__((always_inline)) void NAME(add_strip)(const REAL *x,
                                                                   int vectors, ptrdiff_t overlap,
                                                                   double *gradient_out) {
     const ptrdiff_t last = (vectors - 1) * ROW_LANES - overlap;
+    const int rows = VECTORS_AT_ONCE / vectors; /* at once: one sum waits for its last term while others grow */
     VECTOR sums[VECTORS_AT_ONCE] = {{0}};
     const REAL *next = x + count * stride;
-    for (ptrdiff_t i = 0; i < count; i++) {
-        const double r = residual[i];
-        if (i < prefetch)
-            for (int line = 0; line < vectors * ROW_LANES * (int)sizeof(REAL); line += 64)
-                __builtin_prefetch((const char *)(next + i * stride) + line);
+    ptrdiff_t i = 0;
+    for (; i + rows <= count; i += rows)
+        for (int r = 0; r < rows; r++) {
+            const REAL *row = x + (i + r) * stride;
+            if (i + r < prefetch)
+                for (int line = 0; line < vectors * ROW_LANES * (int)sizeof(REAL); line += 64)
+                    __builtin_prefetch((const char *)(next + (i + r) * stride) + line);
+            for (int v = 0; v < vectors - 1; v++)
+                sums[r * vectors + v] += NAME(load)(row + v * ROW_LANES) * residual[i + r];
+            sums[(r + 1) * vectors - 1] += NAME(load)(row + last) * residual[i + r];
+        }
+    for (; i < count; i++) {
         for (int v = 0; v < vectors - 1; v++)
-            sums[v] += NAME(load)(x + i * stride + v * ROW_LANES) * r;
-        sums[vectors - 1] += NAME(load)(x + i * stride + last) * r;
+            sums[v] += NAME(load)(x + i * stride + v * ROW_LANES) * residual[i];
+        sums[vectors - 1] += NAME(load)(x + i * stride + last) * residual[i];
     }
+    for (int v = vectors; v < rows * vectors; v++)
+        sums[v % vectors] += sums[v];
     for (int v = 0; v < vectors - 1; v++)
         for (int lane = 0; lane < ROW_LANES; lane++)
             gradient_out[v * ROW_LANES + lane] += sums[v][lane];
@@ -205,10 +215,17 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
         const REAL *x = (const REAL *)X->values + (first + i) * X->stride;
         double *row = panel + i * width;
         const double s = sqrt(weight[i]);
-#pragma omp simd
-        for (ptrdiff_t j = 0; j < d; j++)
-            row[j] = s * ((double)x[j] - shift[j]);
         row[d] = s;
+        if (d < ROW_LANES) {
+            for (ptrdiff_t j = 0; j < d; j++)
+                row[j] = s * ((double)x[j] - shift[j]);
+            continue;
+        }
+        for (ptrdiff_t j = 0; j < d; j += ROW_LANES) {
+            const ptrdiff_t at = j + ROW_LANES <= d ? j : d - ROW_LANES;
+            const VECTOR offset = s * (NAME(load)(x + at) - NAME(load_double)(shift + at));
+            memcpy(row + at, &offset, sizeof offset);
+        }
     }
 }
 
@@ -230,4 +247,3 @@ static const layout_kernels NAME(kernels) = {
 #undef VECTOR
 #undef VECTORS_AT_ONCE
 #undef MOMENT_VECTORS
-#undef ROWS_AT_ONCE

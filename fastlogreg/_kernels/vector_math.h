@@ -33,6 +33,19 @@ static inline vdouble load_f64(const double *p) {
     return v;
 }
 
+typedef float vfloat __attribute__((vector_size(VECTOR_BYTES / 2)));
+
+/* GCC itself would convert halves and join them. */
+static inline vdouble widen(vfloat x) {
+#if LANES == 8 && defined(__AVX512F__)
+    return (vdouble)_mm512_cvtps_pd((__m256)x);
+#elif LANES == 4 && defined(__AVX__)
+    return (vdouble)_mm256_cvtps_pd((__m128)x);
+#else
+    return __builtin_convertvector(x, vdouble);
+#endif
+}
+
 static inline void store_f64(double *p, vdouble v) { memcpy(p, &v, sizeof v); }
 
 /* The first `count` of at most LANES lanes; the others are 0, or left as they are in memory. */
@@ -103,6 +116,45 @@ static inline double sum_of_8(const vdouble8 *v) {
 #define PASTE_(a, b) a##b
 #define PASTE(a, b) PASTE_(a, b)
 #define sum_of_lanes(v) PASTE(sum_of_, LANES)(v)
+
+/* Lanes of two vectors, those of the second numbered after those of the first. */
+#if defined(__clang__) || __GNUC__ >= 12
+#define LANES_OF(mask, a, b, ...) __builtin_shufflevector(a, b, __VA_ARGS__)
+#else
+#define LANES_OF(mask, a, b, ...) __builtin_shuffle(a, b, (mask){__VA_ARGS__})
+#endif
+
+typedef int64_t vint2 __attribute__((vector_size(16)));
+typedef int64_t vint4 __attribute__((vector_size(32)));
+typedef int64_t vint8 __attribute__((vector_size(64)));
+
+/* The sums of the lanes of as many vectors as these have lanes, bit for bit those above: what is left of one vector at
+ * each halving shares a vector with what is left of another. */
+static inline void sums_of_2(const vdouble2 *v, double *sums_out) {
+    const vdouble2 sums = LANES_OF(vint2, v[0], v[1], 0, 2) + LANES_OF(vint2, v[0], v[1], 1, 3);
+    memcpy(sums_out, &sums, sizeof sums);
+}
+
+static inline void sums_of_4(const vdouble4 *v, double *sums_out) {
+    vdouble4 half[2], sums;
+    for (int i = 0; i < 2; i++)
+        half[i] = LANES_OF(vint4, v[i], v[i + 2], 0, 1, 4, 5) + LANES_OF(vint4, v[i], v[i + 2], 2, 3, 6, 7);
+    sums = LANES_OF(vint4, half[0], half[1], 0, 4, 2, 6) + LANES_OF(vint4, half[0], half[1], 1, 5, 3, 7);
+    memcpy(sums_out, &sums, sizeof sums);
+}
+
+static inline void sums_of_8(const vdouble8 *v, double *sums_out) {
+    vdouble8 half[4], quarter[2], sums;
+    for (int i = 0; i < 4; i++)
+        half[i] = LANES_OF(vint8, v[i], v[i + 4], 0, 1, 2, 3, 8, 9, 10, 11) +
+                  LANES_OF(vint8, v[i], v[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+    for (int i = 0; i < 2; i++)
+        quarter[i] = LANES_OF(vint8, half[i], half[i + 2], 0, 1, 8, 9, 4, 5, 12, 13) +
+                     LANES_OF(vint8, half[i], half[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
+    sums = LANES_OF(vint8, quarter[0], quarter[1], 0, 8, 2, 10, 4, 12, 6, 14) +
+           LANES_OF(vint8, quarter[0], quarter[1], 1, 9, 3, 11, 5, 13, 7, 15);
+    memcpy(sums_out, &sums, sizeof sums);
+}
 
 /* Coefficients of the two polynomials below: mpmath.chebyfit at 200 bits, of (exp(r) - 1 - r) / r^2 over
  * |r| <= 1.0001 ln 2 / 2 and of (atanh(s) / s - 1) / s^2, s^2 = z, over z in [0, 1/9]. */
