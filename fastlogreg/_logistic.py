@@ -94,8 +94,8 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
         Accepted and without effect: every solver is deterministic.
     solver : str, default="auto"
         "newton", "lbfgs", "gd" (accelerated full-batch gradient descent) or "sgd" (stochastic steps, see
-        `SGDLogisticRegression`; two classes only); "auto" picks "newton". The optimum is the same. scikit-learn's
-        other names ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted and mean "auto".
+        `SGDLogisticRegression`); "auto" picks "newton". The optimum is the same. scikit-learn's other names
+        ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted and mean "auto".
     max_iter : int, default=100
         Iterations of the solver at most.
     verbose : int, default=0

@@ -56,8 +56,9 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         Epochs at most.
     tol : float or None, default=1e-3
         With "auto", where Newton steps serve, the fit ends when the objective is within ``tol^2 / 10`` of its minimum,
-        relatively, by the Newton decrement; elsewhere when `n_iter_no_change` epochs have not lowered the objective
-        by `tol`, as in SGDClassifier. None makes `max_iter` epochs.
+        relatively, by the Newton decrement, which for several classes is an estimate; elsewhere when
+        `n_iter_no_change` epochs have not lowered the objective by `tol`, as in SGDClassifier. None makes `max_iter`
+        epochs.
     shuffle : bool, default=True
         Whether each epoch takes the samples in a random order. Samples of a memory-mapped X are shuffled in runs of 64
         MiB.

@@ -58,9 +58,9 @@ def objective(model, X, y, alpha, weight=None):
     return twins.softmax_value(X, target, weight, alpha, model.coef_.astype(float), model.intercept_.astype(float))
 
 
-def optimum(X, y, alpha):
+def optimum(X, y, alpha, tol=1e-7):
     C = np.inf if alpha == 0 else 1 / (alpha * len(y))
-    return objective(LogisticRegression(C=C, tol=1e-7, max_iter=1000).fit(X, y), X, y, alpha)
+    return objective(LogisticRegression(C=C, tol=tol, max_iter=1000).fit(X, y), X, y, alpha)
 
 
 def fitted(X, y, **options):
@@ -596,8 +596,8 @@ class TestSolver:
             LogisticRegression(solver="sgd", C=np.inf).fit(X, np.digitize(X[:, 0], [-0.5, 0.5]))
 
 
-@pytest.mark.parametrize(("name", "excess"), [("covtype20k", 0.03), ("fashion_mnist", 0.06)])
+@pytest.mark.parametrize(("name", "excess"), [("covtype20k", 0.02), ("fashion_mnist", 0.05)])
 def test_one_pass_over_real_data(real_data, name, excess):
     X, y = real_data(name)
     model = fitted(X, y, random_state=0, max_iter=1)
-    assert objective(model, X, y, 1e-4) < (1 + excess) * optimum(X, y, 1e-4)
+    assert objective(model, X, y, 1e-4) < (1 + excess) * optimum(X, y, 1e-4, tol=1e-2)

@@ -11,8 +11,8 @@ import numpy as np
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t
 from libc.string cimport memset
-from scipy.linalg.cython_blas cimport dsymv
-from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
+from scipy.linalg.cython_blas cimport dsymv, dtrsv
+from scipy.linalg.cython_lapack cimport dpotrf
 
 from fastlogreg._kernels.dispatch cimport (
     PANEL_ALIGNMENT,
@@ -406,11 +406,12 @@ cdef class SoftmaxNewtonSteps(Steps):
         right_sides = self.scale * rows.T[:self.n_classes]
         cdef double[:, ::1] x = right_sides
         cdef double[:, :, ::1] factor = self.factor
-        cdef int size = <int>x.shape[1], one = 1, info
+        cdef int size = <int>x.shape[1], one = 1
         cdef Py_ssize_t k
         with nogil:
-            for k in range(self.n_classes):
-                dpotrs(b"L", &size, &one, &factor[k, 0, 0], &size, &x[k, 0], &size, &info)
+            for k in range(self.n_classes):  # dpotrs would copy the factor
+                dtrsv(b"L", b"N", b"N", &size, &factor[k, 0, 0], &size, &x[k, 0], &one)
+                dtrsv(b"L", b"T", b"N", &size, &factor[k, 0, 0], &size, &x[k, 0], &one)
         solved[:, :self.n_classes] = (self.scale * right_sides).T
         return solved
 
