@@ -116,7 +116,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
 
     Notes
     -----
-    Samples are copied into small blocks as doubles, so dense and sparse X of any layout are read where they lie, and a
+    Samples are gathered in small blocks as doubles, so dense and sparse X of any layout are read where they lie, and a
     memory-mapped X is read in parts. One thread does the work: the result is the same on every machine's cores.
 
     Examples

@@ -19,6 +19,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
 
 from fastlogreg import LogisticRegression, SGDLogisticRegression, _sgd
+from fastlogreg.bce import bce_with_logits_grad
 
 SKLEARN_VERSION = parse_version(sklearn.__version__)
 # scikit-learn < 1.8 leaves the penalty out of what `tol` compares, and has 0 as the default of eta0.
@@ -201,6 +202,18 @@ class TestTwin:
         expected = twin(X, y, settings, order, weight)
         np.testing.assert_allclose(coef, expected[0], rtol=1e-10, atol=1e-13)
         np.testing.assert_allclose(intercept, expected[1], rtol=1e-10)
+
+    @pytest.mark.parametrize("make", [np.asarray, sp.csr_matrix])
+    @pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
+    def test_slopes_of_all_logits(self, isa, make, target):
+        settings = {"schedule": "constant", "eta0": 0.5, "power_t": 0.5, "alpha": 0.0, "penalised": False}
+        settings.update(l1_ratio=0.0, fit_intercept=False, average=0, batch_size=1)
+        for u in (-1e100, -750.0, -301.0, -299.0, -40.0, -1.0, -1e-9, 0.0, 0.5, 5.0, 37.0, 299.0, 301.0, 750.0, 1e100):
+            steps = _sgd.GradientSteps(np.array([u, 0.0]), 0.0, make is not np.asarray, settings)
+            steps.begin_epoch()
+            steps.feed(_sgd.Rows(make(np.ones((1, 2)))), np.array([target]))
+            expected = -0.5 * float(bce_with_logits_grad(target, u))
+            assert steps.solution()[0][1] == pytest.approx(expected, rel=1e-14, abs=1e-300)
 
     # With little L2 a column may meet saturated samples alone, whose curvature is tiny and magnifies rounding.
     @pytest.mark.parametrize("alpha", [1e-2, 0.1])

@@ -22,8 +22,8 @@ static inline double sgd_slope(double u, double target) {
     return select(logit >= 0.0, other - target * a, other * a - target)[0] / (1.0 + a[0]);
 }
 
-/* Where 2^k stays normal for exp(u) = 2^k exp(r). */
-#define SGD_EXP_LARGEST 700.0
+/* Where exp(u) = 2^k exp(r) is far from overflow, and a step times it too. */
+#define SGD_EXP_LARGEST 300.0
 
 /* -step (sigma(u) - target) = (step target e - step (1 - target)) / (1 + e) with e = exp(-u), which cancels nothing for
  * labels. One step waits for the one before, so what counts is the length of the chain from u: no clamping, one term to
@@ -268,8 +268,11 @@ static inline double sgd_sparse_dot(const sparse_row *row, const double *w) {
 static inline void sgd_sparse_add(const sparse_row *row, double factor, double *w) {
     const double *x = row->values;
     const int32_t *column = row->columns;
-#pragma GCC unroll 4
-    for (ptrdiff_t k = 0; k < row->count; k++)
+    ptrdiff_t k = 0;
+    for (; k + 4 <= row->count; k += 4)
+        for (int lane = 0; lane < 4; lane++)
+            w[column[k + lane]] += factor * x[k + lane];
+    for (; k < row->count; k++)
         w[column[k]] += factor * x[k];
 }
 

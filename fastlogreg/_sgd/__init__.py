@@ -1,8 +1,8 @@
 """Steps over a stream of samples: stochastic gradients with scikit-learn's schedules, and Newton steps block by block.
 
-Both kinds of steps are fed rows of X in some order, in as many calls as one likes: `feed` copies rows into a small
-block, as doubles, and does the steps from there. So what they compute depends on the samples and their order alone, and
-not on the layout of X or on where one call ends and the next one begins; and X may be larger than memory.
+All kinds of steps are fed rows of X in some order, in as many calls as one likes: `feed` gathers rows in a small block,
+as doubles, and does the steps from there. So what they compute depends on the samples and their order alone, and not on
+the layout of X or on where one call ends and the next one begins; and X may be larger than memory.
 """
 
 from fastlogreg._sgd.diagonal import DiagonalSteps

@@ -18,7 +18,7 @@ from fastlogreg._sgd.rows cimport RowBlock, Steps
 
 from fastlogreg._sgd.rows import writable
 
-# Rows copied at a time: they stay in the first two levels of cache.
+# Rows at a time: copies stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 256
 
 _SCHEDULES = {

@@ -1,4 +1,4 @@
-"""Rows of X in any order, copied into blocks, and what takes steps from there."""
+"""Rows of X in any order, gathered in blocks, and what takes steps from there."""
 
 import copy
 
