@@ -596,8 +596,7 @@ class TestSolver:
             LogisticRegression(solver="sgd", C=np.inf).fit(X, np.digitize(X[:, 0], [-0.5, 0.5]))
 
 
-@pytest.mark.parametrize(("name", "excess"), [("covtype20k", 0.02), ("fashion_mnist", 0.05)])
-def test_one_pass_over_real_data(real_data, name, excess):
-    X, y = real_data(name)
+def test_one_pass_over_real_data(real_data):
+    X, y = real_data("covtype20k")
     model = fitted(X, y, random_state=0, max_iter=1)
-    assert objective(model, X, y, 1e-4) < (1 + excess) * optimum(X, y, 1e-4, tol=1e-2)
+    assert objective(model, X, y, 1e-4) < 1.02 * optimum(X, y, 1e-4, tol=1e-4)
