@@ -13,6 +13,7 @@ class Coordinates:
     def __init__(
         self, center: _Float64, inverse_scale: _Float64, inverse_intercept_scale: float, fit_intercept: bool
     ) -> None: ...
+    def ridge(self, l2: float, n_outputs: int) -> _Float64: ...
     @classmethod
     def standardized(
         cls, mean: _Float64, variance: _Float64, curvature: float, l2: float, fit_intercept: bool

@@ -30,6 +30,15 @@ cdef class Coordinates:
         return Coordinates(self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale,
                            self.fit_intercept)
 
+    def ridge(self, double l2, Py_ssize_t n_outputs):
+        """The penalty's curvature in each parameter (K (d + 1),) or (K d,)."""
+        cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j
+        cdef double[::1] ridge = np.zeros(n_outputs * width)
+        for k in range(n_outputs):
+            for j in range(d):
+                ridge[k * width + j] = l2 * self._inverse_scale[j] * self._inverse_scale[j]
+        return ridge.base
+
     @classmethod
     def standardized(cls, mean, variance, double curvature, double l2, bint fit_intercept):
         """Those of columns with these means and variances (d,), and `curvature` of the loss: see

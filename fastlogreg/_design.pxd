@@ -31,8 +31,8 @@ cdef class Design:
     cdef const layout_kernels *_kernels
     cdef const block_kernels *_pointwise
     cdef object _keep_alive
-    cdef object _partials
-    cdef object _scratch
+    cdef double[::1] _partials
+    cdef double[::1] _scratch
 
     cdef void check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *
     cdef void check_weight(self, const double[::1] weight) except *

@@ -72,6 +72,9 @@ cdef Py_ssize_t MAX_CHUNKS = 64
 # What a variance of zero comes to at most, as the difference of a mean square and a squared mean.
 cdef double VARIANCE_ROUNDING = 1e-13
 
+# The weights of a block of samples where none are given.
+cdef double[::1] _ONES = np.ones(MAX_BLOCK_ROWS)
+
 
 cdef inline const double *_pointer(const double[::1] values) noexcept:
     return &values[0] if values is not None else NULL
@@ -285,10 +288,9 @@ cdef class Design:
         self.check_weight(weight)
         cdef Py_ssize_t d = self.n_features, j
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
-        cdef double[::1] ones = np.ones(MAX_BLOCK_ROWS)
         cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
         self._give_scratch(&job, d, zeros=True)
-        job.weight, job.target, job.shift = _pointer(weight), &ones[0], &shift[0]
+        job.weight, job.target, job.shift = _pointer(weight), &_ONES[0], &shift[0]
         cdef double[::1] sums = self._run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
         cdef double total = self.n_samples if weight is None else np.sum(weight), offset
         for j in range(d):
@@ -351,22 +353,19 @@ cdef class Design:
         job.n_chunks = 1
         while 2 * job.n_chunks <= min(MAX_CHUNKS, chunk_limit):  # a power of two is shared evenly
             job.n_chunks *= 2
-        cdef double[::1] partials
         job.partial_size = partial_size
         if partial_size:
-            self._partials = _grown(self._partials, job.n_chunks * partial_size)
-            partials = self._partials
-            job.partials = &partials[0]
+            if self._partials is None or self._partials.shape[0] < job.n_chunks * partial_size:
+                self._partials = np.empty(job.n_chunks * partial_size)
+            job.partials = &self._partials[0]
         return job
 
     cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
         """`size` doubles for each thread."""
-        cdef double[::1] scratch
-        cdef Py_ssize_t size_of_all
-        size_of_all = self._threads(job) * size
-        self._scratch = _grown(self._scratch, size_of_all)
-        scratch = self._scratch
-        job.scratch_size, job.scratch = size, &scratch[0]
+        cdef Py_ssize_t size_of_all = self._threads(job) * size
+        if self._scratch is None or self._scratch.shape[0] < size_of_all:
+            self._scratch = np.empty(size_of_all)
+        job.scratch_size, job.scratch = size, &self._scratch[0]
         if zeros:
             memset(job.scratch, 0, size_of_all * sizeof(double))
 
@@ -418,10 +417,6 @@ cdef class Design:
     def _row(self, Py_ssize_t i):
         """What `moments` sums about (d,)."""
         raise NotImplementedError
-
-
-def _grown(array, Py_ssize_t size):
-    return np.empty(size) if array is None or array.shape[0] < size else array
 
 
 cdef _symmetric(const double[::1] upper, Py_ssize_t width, Py_ssize_t n):

@@ -3,3 +3,5 @@ cdef class Point:
     cdef readonly double value
     cdef readonly object gradient
     cdef readonly object logits
+    cdef const double[::1] parameters_view
+    cdef const double[::1] gradient_view

@@ -19,6 +19,7 @@ cdef class Point:
 
     def __init__(self, parameters, double value, gradient, logits):
         self.parameters, self.value, self.gradient, self.logits = parameters, value, gradient, logits
+        self.parameters_view, self.gradient_view = parameters, gradient
 
 
 cdef class Evaluation:
@@ -65,4 +66,7 @@ cdef class Evaluation:
         self._coordinates.write_gradient(
             K, loss + 2 * K, loss + K, 1.0 / self._total_weight, &self._ridge[0], &z[0], &slope[0])
         value = value / self._total_weight + half_square(self._ridge, z)
-        return Point(parameters, value, gradient, logits)
+        cdef Point point = Point.__new__(Point)
+        point.parameters, point.value, point.gradient, point.logits = parameters, value, gradient, logits
+        point.parameters_view, point.gradient_view = z, slope  # views cost more to make than all else here
+        return point

@@ -99,13 +99,10 @@ class Objective:
         return Coordinates.standardized(mean, variance, self._start_curvature(), self.l2, self.fit_intercept)
 
     def _set_coordinates(self, coordinates):
-        d = self.design.n_features
         self.coordinates = coordinates
         self.center, self.inverse_scale = coordinates.center, coordinates.inverse_scale
         self.inverse_intercept_scale = coordinates.inverse_intercept_scale
-        ridge = np.zeros((self.n_outputs, d + self.fit_intercept))
-        ridge[:, :d] = self.l2 * self.inverse_scale**2
-        self.ridge = ridge.ravel()
+        self.ridge = coordinates.ridge(self.l2, self.n_outputs)
         self._prepare_evaluation()
 
     def _prepare_evaluation(self):

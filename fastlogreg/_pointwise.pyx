@@ -74,10 +74,9 @@ cdef pointwise_job _job(const double[::1] logits, Py_ssize_t n_threads) except *
     return job
 
 
-def _check_lengths(Py_ssize_t n, *arrays):
-    for array in arrays:
-        if array is not None and array.shape[0] != n:
-            raise ValueError(f"arrays of {n} and {array.shape[0]} samples")
+cdef void _check_length(Py_ssize_t n, const double[::1] values) except *:
+    if values is not None and values.shape[0] != n:
+        raise ValueError(f"arrays of {n} and {values.shape[0]} samples")
 
 
 def cross_entropy(const double[::1] logits, const double[::1] target, const double[::1] sample_weight=None, *,
@@ -85,7 +84,11 @@ def cross_entropy(const double[::1] logits, const double[::1] target, const doub
                   Py_ssize_t n_threads=1):
     """Write each sample's loss, residual L' and curvature L'' (all (n,), times the weight) to the outputs given."""
     cdef pointwise_job job = _job(logits, n_threads)
-    _check_lengths(job.n, target, sample_weight, loss_out, residual_out, curvature_out)
+    _check_length(job.n, target)
+    _check_length(job.n, sample_weight)
+    _check_length(job.n, loss_out)
+    _check_length(job.n, residual_out)
+    _check_length(job.n, curvature_out)
     if job.n == 0:
         return
     job.target, job.weight = &target[0], &sample_weight[0] if sample_weight is not None else NULL
@@ -101,7 +104,9 @@ def cross_entropy_on_line(const double[::1] start, const double[::1] end, double
     cdef double[3 * MAX_CHUNKS] partials
     cdef double[3] sums
     cdef Py_ssize_t i
-    _check_lengths(job.n, end, target, sample_weight)
+    _check_length(job.n, end)
+    _check_length(job.n, target)
+    _check_length(job.n, sample_weight)
     job.end, job.t, job.target, job.partials = &end[0], t, &target[0], partials
     job.weight = &sample_weight[0] if sample_weight is not None else NULL
     sums[:] = [0.0, 0.0, 0.0]
@@ -116,7 +121,8 @@ def sigmoid(const double[::1] logits, *, double[::1] prob_out=None, double[::1] 
             Py_ssize_t n_threads=1):
     """Write sigma(u) to `prob_out` and sigma(-u) to `complement_out`, where given."""
     cdef pointwise_job job = _job(logits, n_threads)
-    _check_lengths(job.n, prob_out, complement_out)
+    _check_length(job.n, prob_out)
+    _check_length(job.n, complement_out)
     if job.n == 0:
         return
     job.prob, job.complement = _pointer(prob_out), _pointer(complement_out)

@@ -25,6 +25,9 @@ ACCURACY_DECAY = 0.75
 # A direction that takes so many products makes the next ones worth the Hessian of so many columns.
 MANY_PRODUCTS = 40
 BLOCK_COLUMNS = 300
+# Logits of large terms that cancel are known to few digits, and values with them: a tenth of the gap that the default
+# tolerance asks for.
+LOGIT_NOISE = 1e-10
 # A step that gains no more than so many times the gap asked for is made so accurate that it proves its end.
 PROVABLE = 30
 
@@ -70,13 +73,15 @@ def gap_target(point, tol):
     return max(0.1 * tol * tol, VALUE_NOISE) * point.value
 
 
-def minimize_on_line(objective, start, end, *, slope_left=0.9):
+def minimize_on_line(objective, start, end, *, slope_left=0.9, span=None):
     """The best point on the ray from `start` through `end`, both evaluated, without or with one pass over X.
 
     `end` itself if it is good: no higher than the start, with a slope well below the start's, and where it still
-    descends, with at most the share `slope_left` of it. Otherwise the minimum along the ray is found from the stored
-    logits by safeguarded Newton steps (the objective is convex) and evaluated. None when no point of the ray is lower
-    than the start by more than rounding.
+    descends, with at most the share `slope_left` of it; or higher by no more than rounding of logits explains, where
+    the slopes tell that it is the minimum (approximate conditions as in Hager and Zhang 2005). Otherwise the minimum
+    along the ray is found from the stored logits by safeguarded Newton steps (the objective is convex) and evaluated;
+    or, where `span` remembers steps, the minimum over the ray and these, if a pass confirms it. None when no point of
+    the ray is lower than the start by more than rounding.
     """
     slope, end_slope = slopes(start, end)
     noise = VALUE_NOISE * abs(start.value)
@@ -85,6 +90,13 @@ def minimize_on_line(objective, start, end, *, slope_left=0.9):
             return None
         if end.value <= start.value + noise and slope_left * slope <= end_slope <= -0.9 * slope:
             return end
+        if end.value <= start.value + LOGIT_NOISE * abs(start.value) and abs(end_slope) <= 0.1 * abs(slope):
+            return end
+    if span is not None and span.has_steps:
+        parameters, value = span.minimizer(start, end, -0.5 * slope)
+        point = objective.evaluate(parameters)
+        if start.value - point.value > max(0.5 * (start.value - value), noise):
+            return point
     t = _line_minimizer(objective, start, end, slope)
     if t == 0.0:
         return None

@@ -121,12 +121,11 @@ def gradient_rounding(Point point):
 
 def slopes(Point start, Point end):
     """The slopes at `start` and at `end` of the objective along the step from one to the other."""
-    cdef const double[::1] first = start.parameters, last = end.parameters
-    cdef const double[::1] first_gradient = start.gradient, last_gradient = end.gradient
+    cdef const double[::1] first = start.parameters_view, last = end.parameters_view
     cdef double at_start = 0.0, at_end = 0.0, step
     cdef Py_ssize_t j
     for j in range(first.shape[0]):
         step = last[j] - first[j]
-        at_start += first_gradient[j] * step
-        at_end += last_gradient[j] * step
+        at_start += start.gradient_view[j] * step
+        at_end += end.gradient_view[j] * step
     return at_start, at_end

@@ -18,6 +18,7 @@ import math
 
 from fastlogreg._row_span import RowSpan
 from fastlogreg._sampled_block import SampledBlock
+from fastlogreg._step_span import StepSpan
 from fastlogreg.solvers._common import (
     ConjugateGradients,
     Solution,
@@ -40,6 +41,7 @@ from fastlogreg.solvers.sampled import sampled_steps
 # before it far nearer than that. A pilot that takes long is nearly separable, and its minimiser of no use.
 ROW_SPAN_ACCURACY = 1e-3
 MAX_PILOT_ITER = 30
+MAX_SPAN_ITER = 30
 # More steps than that are better conjugate ones.
 SAMPLED_PATIENCE = 60
 
@@ -59,6 +61,9 @@ FEW_PARAMETERS_OF_CLASSES = 100
 # A step that leaves more of the slope was too short, as on nearly separable classes: a better length costs a pass, and
 # spares a Hessian or the products of a direction.
 SLOPE_LEFT = 0.3
+# A minimum over the span of the last steps costs about an iteration, and saves some where steps end on one sample after
+# another. Most fits end before so many steps have needed a line search.
+LINES_BEFORE_SPAN = 20
 # A Hessian whose steps leave more of the decrement is of another place.
 WORST_CONTRACTION = 0.5
 
@@ -130,15 +135,22 @@ def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, inve
     gap, proven = float("inf"), True
     equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, inverse)
     slope_left = SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9
+    span, n_lines = None, 0
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
         step = step_along(objective, point, equations.direction(point, target))
         proven = step.proven
         if step.gap_to_infimum <= target < step.gap:
             return Solution(point, step.gap_to_infimum, n_iter - 1, Stop.PARTLY_SEPARABLE, proven=False)
-        better = minimize_on_line(objective, point, step.end, slope_left=slope_left)
+        better = minimize_on_line(objective, point, step.end, slope_left=slope_left, span=span)
         if better is None:
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
+        if better is not step.end:
+            n_lines += 1
+            if n_lines == LINES_BEFORE_SPAN:
+                span = StepSpan.of(objective, functools.partial(_minimizer, max_iter=MAX_SPAN_ITER))
+        if span is not None:
+            span.remember(point, better)
         gap = step.gap_of(better, point)
         point = better
         on_iteration(n_iter, point)
