@@ -98,6 +98,7 @@ setup(
             extension("fastlogreg._pointwise"),
             extension("fastlogreg._softmax_passes"),
             extension("fastlogreg._sgd"),
+            extension("fastlogreg._sparse_gram"),
             extension("fastlogreg.solvers._factored_hessian"),
             extension("fastlogreg.solvers._newton_step"),
         ],

@@ -32,6 +32,7 @@
 #include "product_tile.h"
 #undef NAME
 #include "rank_update.h"
+#include "sparse_products.h"
 
 #define ADD_TILE add_tile_f64
 #define ROW_LANES ROW_LANES_F64
@@ -99,6 +100,7 @@ const block_kernels TABLE = {
         },
     .bce = bce,
     .add_rank_update = add_rank_update,
+    .sweep_links = sweep_links,
     .multiply = multiply,
     .bce_line = bce_line,
     .sigmoid = sigmoid,

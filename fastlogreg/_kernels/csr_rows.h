@@ -75,6 +75,79 @@ static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t coun
     }
 }
 
+static ptrdiff_t NAME(mark_pairs)(const design_view *X, const sparse_pattern *pattern, int32_t *row,
+                                  ptrdiff_t *first_pairs_out, int64_t *pairs_out, ptrdiff_t room) {
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    const ptrdiff_t n_block = pattern->n_block, n_words = pattern->n_words;
+    ptrdiff_t n_pairs = 0;
+    for (ptrdiff_t i = 0; i < X->n_samples; i++) {
+        if (i % 8 == 0)
+            first_pairs_out[i / 8] = n_pairs;
+        ptrdiff_t n_rare = 0;
+        for (INDEX at = starts[i]; at < starts[i + 1]; at++) {
+            const int32_t place = pattern->places[columns[at]];
+            row[n_rare] = place - (int32_t)n_block;
+            n_rare += place >= n_block;
+        }
+        if (n_pairs + n_rare * (n_rare - 1) / 2 > room)
+            return -1;
+        for (ptrdiff_t a = 0; a < n_rare; a++) {
+            uint64_t *words = pattern->words + row[a] * n_words;
+            for (INDEX at = starts[i]; at < starts[i + 1]; at++) {
+                const int32_t place = pattern->places[columns[at]];
+                if (place < n_block)
+                    words[place >> 6] |= UINT64_C(1) << (place & 63);
+            }
+            for (ptrdiff_t b = 0; b < a; b++)
+                if (row[a] != row[b]) {
+                    const int64_t later = row[a] > row[b] ? row[a] : row[b];
+                    pairs_out[n_pairs++] = later * pattern->n_rare + (row[a] + row[b] - later);
+                }
+        }
+    }
+    return n_pairs;
+}
+
+static void NAME(add_sparse_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                                  const sparse_pattern *pattern, double *row_values, int32_t *row,
+                                  const sparse_products *products) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    const ptrdiff_t n_block = pattern->n_block;
+    const int32_t *pair_places = pattern->pair_places + pattern->first_pairs[first / 8];
+    for (ptrdiff_t i = 0; i < count; i++) {
+        /* the block's entries and a one in front, the rare ones behind */
+        const INDEX begin = starts[first + i], end = starts[first + i + 1];
+        int32_t *rare = row + (end - begin) + 1;
+        double *rare_values = row_values + (end - begin) + 1;
+        ptrdiff_t n_dense = 0, n_rare = 0;
+        for (INDEX at = begin; at < end; at++) {
+            const int32_t place = pattern->places[columns[at]];
+            if (place < n_block) {
+                row[n_dense] = place;
+                row_values[n_dense++] = (double)values[at];
+            } else {
+                rare[n_rare] = place - (int32_t)n_block;
+                rare_values[n_rare++] = (double)values[at];
+            }
+        }
+        row[n_dense] = (int32_t)n_block;
+        row_values[n_dense] = 1.0;
+        add_row_products(n_dense + 1, row, row_values, weight[i], n_block + 1, products->block);
+        for (ptrdiff_t a = 0; a < n_rare; a++) {
+            const double scaled = weight[i] * rare_values[a];
+            products->squares[rare[a]] += scaled * rare_values[a];
+            products->sums[rare[a]] += scaled;
+            add_links(pattern, rare[a], n_dense, row, row_values, scaled, products->links);
+            for (ptrdiff_t b = 0; b < a; b++)
+                if (rare[a] == rare[b])
+                    products->squares[rare[a]] += 2.0 * scaled * rare_values[b];
+                else
+                    products->pairs[*pair_places++] += scaled * rare_values[b];
+        }
+    }
+}
+
 static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                              const double *shift, ptrdiff_t width, double *panel) {
     const ptrdiff_t d = X->n_features;
@@ -118,6 +191,8 @@ static const layout_kernels NAME(kernels) = {
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .add_gram = NAME(add_gram),
+    .mark_pairs = NAME(mark_pairs),
+    .add_sparse_gram = NAME(add_sparse_gram),
     .fill_panel = NAME(fill_panel),
     .class_logits = NAME(class_logits),
     .add_class_gradient = NAME(add_class_gradient),
