@@ -99,9 +99,9 @@ class TestGram:
         narrow = X.astype(np.float32)
         assert_allclose(summed(narrow)[0].block, summed(narrow.astype(float))[0].block, rtol=1e-12)
         # entries in any order, some in two parts that add up
-        halves = sp.csr_matrix((np.repeat(X.data, 2) / 2, np.repeat(X.indices, 2)[::-1], 2 * X.indptr), shape=X.shape)[
-            ::-1
-        ]
+        halves = sp.csr_matrix(
+            (np.repeat(X.data, 2)[::-1] / 2, np.repeat(X.indices, 2)[::-1], 2 * X.indptr), shape=X.shape
+        )[::-1]
         gram, weight, center = summed(halves, 64)
         same, *_ = summed(X, 64)
         same.sum(weight, center)

@@ -33,6 +33,8 @@ typedef enum {
     CSR_F32_I32,
     CSR_F64_I64,
     CSR_F32_I64,
+    CSR_ONES_I32, /* all entries are one: values are not read */
+    CSR_ONES_I64,
     N_LAYOUTS
 } layout;
 

@@ -42,6 +42,8 @@
 #define NAME(x) f_order_f64_##x
 #include "dense_columns.h"
 #undef NAME
+#define VALUES(X) const REAL *values = (X)->values
+#define VALUE(at) ((double)values[at])
 #define INDEX int32_t
 #define NAME(x) csr_f64_i32_##x
 #include "csr_rows.h"
@@ -52,6 +54,8 @@
 #include "csr_rows.h"
 #undef NAME
 #undef INDEX
+#undef VALUES
+#undef VALUE
 #undef ADD_TILE
 #undef ROW_LANES
 #undef REAL
@@ -69,6 +73,8 @@
 #define NAME(x) f_order_f32_##x
 #include "dense_columns.h"
 #undef NAME
+#define VALUES(X) const REAL *values = (X)->values
+#define VALUE(at) ((double)values[at])
 #define INDEX int32_t
 #define NAME(x) csr_f32_i32_##x
 #include "csr_rows.h"
@@ -79,9 +85,26 @@
 #include "csr_rows.h"
 #undef NAME
 #undef INDEX
+#undef VALUES
+#undef VALUE
 #undef ADD_TILE
 #undef ROW_LANES
 #undef REAL
+
+#define VALUES(X) (void)(X)->values
+#define VALUE(at) 1.0
+#define INDEX int32_t
+#define NAME(x) csr_ones_i32_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#define INDEX int64_t
+#define NAME(x) csr_ones_i64_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#undef VALUES
+#undef VALUE
 
 #include "sgd.h"
 
@@ -97,6 +120,8 @@ const block_kernels TABLE = {
             [CSR_F32_I32] = &csr_f32_i32_kernels,
             [CSR_F64_I64] = &csr_f64_i64_kernels,
             [CSR_F32_I64] = &csr_f32_i64_kernels,
+            [CSR_ONES_I32] = &csr_ones_i32_kernels,
+            [CSR_ONES_I64] = &csr_ones_i64_kernels,
         },
     .bce = bce,
     .add_rank_update = add_rank_update,

@@ -22,6 +22,8 @@ cdef extern from "block_kernels.h" nogil:
         CSR_F32_I32
         CSR_F64_I64
         CSR_F32_I64
+        CSR_ONES_I32
+        CSR_ONES_I64
 
     ctypedef struct sparse_pattern:
         Py_ssize_t n_block, n_rare
