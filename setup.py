@@ -102,6 +102,7 @@ setup(
             extension("fastlogreg._sgd.newton"),
             extension("fastlogreg._sgd.diagonal"),
             extension("fastlogreg._sgd.softmax"),
+            extension("fastlogreg._sparse_gram"),
             extension("fastlogreg.solvers._factored_hessian"),
             extension("fastlogreg.solvers._newton_step"),
         ],

@@ -20,7 +20,7 @@ class Outcome:
     seconds: float | None = None
     n_fits: int = 0
     peak_mb: float | None = None
-    n_passes: int | None = None
+    n_passes: float | None = None
     solution: tuple | None = None
 
     def count(self, seconds, peak, n_passes, coef, intercept):

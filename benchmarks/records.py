@@ -29,7 +29,7 @@ class Row:
         Of the fastest of `n_fits` fits, after a warm-up on a small problem that took `cold_seconds`.
     peak_mb : float
         Resident memory of the first fit at its peak, above what the process held with X in the library's layout.
-    n_passes : int
+    n_passes : float
         Readings of X, where the library counts them.
     objective : float
         Mean objective in nats per sample, recomputed.
@@ -54,7 +54,7 @@ class Row:
     n_fits: int = 0
     cold_seconds: float | None = None
     peak_mb: float | None = None
-    n_passes: int | None = None
+    n_passes: float | None = None
     objective: float | None = None
     gap_best: float | None = None
     gap_reference: float | None = None

@@ -35,7 +35,7 @@ class Measurement:
     n_entries: int
     n_threads: int
     seconds: float
-    n_passes: int
+    n_passes: float
     peak_mb: float | None
 
 

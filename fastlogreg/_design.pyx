@@ -26,6 +26,8 @@ from fastlogreg._kernels.dispatch cimport (
     CSR_F32_I64,
     CSR_F64_I32,
     CSR_F64_I64,
+    CSR_ONES_I32,
+    CSR_ONES_I64,
     F_ORDER_F32,
     F_ORDER_F64,
     active_kernels,
@@ -65,6 +67,9 @@ cdef Py_ssize_t MIN_THREAD_ENTRIES = 250 * 1000
 cdef Py_ssize_t OUTPUTS_AT_ONCE = 4
 # Multiplying an entry with so many others takes the time of reading it.
 cdef Py_ssize_t PRODUCTS_AT_ONCE = 32
+# Values that are compared in one go stay in the first-level cache.
+ONES_AT_ONCE = 4096
+
 # Few enough that adding the partial sums costs nothing, enough for a machine's worth of threads to share evenly.
 cdef Py_ssize_t MAX_CHUNKS = 64
 
@@ -526,7 +531,10 @@ cdef void _raise_to_farthest(const floating[:, :] X, const double[::1] center, d
 
 
 cdef class CSRDesign(Design):
-    """X as a SciPy CSR matrix or array, float32 or float64, int32 or int64 indices in any order, repeats adding up."""
+    """X as a SciPy CSR matrix or array, float32 or float64, int32 or int64 indices in any order, repeats adding up.
+
+    Where all entries are one, passes do not read them.
+    """
 
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
@@ -538,7 +546,9 @@ cdef class CSRDesign(Design):
         self._view.values = <const void *><size_t>data.ctypes.data
         self._view.columns = <const void *><size_t>indices.ctypes.data
         self._view.row_starts = <const void *><size_t>indptr.ctypes.data
-        if X.dtype == np.float64:
+        if _are_ones(data):
+            self._kernels = self._pointwise.of_layout[CSR_ONES_I32 if indices.itemsize == 4 else CSR_ONES_I64]
+        elif X.dtype == np.float64:
             self._kernels = self._pointwise.of_layout[CSR_F64_I32 if indices.itemsize == 4 else CSR_F64_I64]
         else:
             self._kernels = self._pointwise.of_layout[CSR_F32_I32 if indices.itemsize == 4 else CSR_F32_I64]
@@ -612,6 +622,11 @@ cdef class CSRDesign(Design):
 
     def _row(self, Py_ssize_t i):
         return np.zeros(self.n_features)
+
+
+def _are_ones(values):
+    """Whether all values are one; the first part that has another ends the search."""
+    return all((values[first:first + ONES_AT_ONCE] == 1.0).all() for first in range(0, len(values), ONES_AT_ONCE))
 
 
 def _check_structure(X):

@@ -128,8 +128,9 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
         Whether `gap_` is a bound. It is an estimate where there are so many samples that the Hessian of a part of them
         was good enough, and without a penalty where classes are all but separable or conjugate gradients had to solve:
         beyond 1500 parameters, or beyond 300 with fewer samples than that.
-    n_passes_ : int
-        Readings of X; those of a sample of its rows are not counted.
+    n_passes_ : float
+        Readings of X; a product with the sparse matrix of a Hessian counts as the part of X's entries that it has.
+        Those of a sample of the rows, and preconditioners, are not counted.
     loss_curve_ : ndarray of shape (n_iter_ + 1,)
         The mean objective, ``sum_i s_i L_i / sum_i s_i + |w|^2 / (2 C sum_i s_i)``, in nats per sample, at the start
         and after each iteration. Where a part of the samples or the span of few rows gives the start, it is close to

@@ -78,6 +78,7 @@ class Objective:
         self._start_prob = np.minimum(np.maximum(self.mean_target, 1e-9), 1.0 - 1e-9)
         self.pilot = None
         self._parts = []
+        self._counted = 0.0
         if coordinates is None:
             coordinates = self._standardized() if standardize else self._plain()
         self._set_coordinates(coordinates)
@@ -121,8 +122,12 @@ class Objective:
 
     @property
     def n_passes(self):
-        """Readings of X so far, or of the fullest of its columns."""
-        return self.design.n_passes + sum(part.n_passes for part in self._parts)
+        """Readings of X so far, of the fullest of its columns, or of as many numbers."""
+        return self.design.n_passes + sum(part.n_passes for part in self._parts) + self._counted
+
+    def count(self, passes):
+        """Count the readings of other numbers, as a part of those of X."""
+        self._counted += passes
 
     def start(self):
         """Zero coefficients, and the intercept that makes the mean prediction the mean target."""

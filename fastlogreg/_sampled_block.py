@@ -14,7 +14,7 @@ from fastlogreg.solvers._factored_hessian import FactoredHessian, diagonal_inver
 # beside what changes along a step.
 SHARE = 1 / 12
 # More columns take longer to factor than the passes they spare.
-MAX_COLUMNS = 400
+MAX_COLUMNS = 256
 # With fewer rows the rare columns are many and all that matters.
 MIN_ROWS_A_COLUMN = 8
 # A column with a smaller part of its mean square in the sample is better left to the diagonal.
@@ -42,6 +42,7 @@ class SampledBlock:
 
     def __init__(self, objective, rows, columns, design):
         self._objective, self._rows, self._design = objective, rows, design
+        self.columns = columns
         weight = None if objective.sample_weight is None else objective.sample_weight[rows]
         self._total_weight = float(len(rows) if weight is None else weight.sum())
         d, fit_intercept = objective.design.n_features, objective.fit_intercept

@@ -12,7 +12,7 @@ import twins
 import zoo
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from numpy.testing import assert_array_equal
+from numpy.testing import assert_allclose, assert_array_equal
 from rounding import EPS, LONG_SUM, SUM, assert_within
 
 from fastlogreg._design import CSRDesign, DenseDesign, as_design
@@ -751,3 +751,30 @@ class TestFarFromZero:
                 mean, variance = as_design(layout).moments(weights)
                 np.testing.assert_allclose(mean, constant, rtol=LONG_SUM)
                 assert_array_equal(variance, 0.0)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+@pytest.mark.parametrize("ones", [True, False])
+def test_entries_that_are_all_one(dtype, index, ones):
+    rng = np.random.default_rng(0)
+    X = sp.random(9000, 30, density=0.2, format="csr", random_state=rng, dtype=dtype)
+    X.data[:] = 1.0
+    if not ones:
+        X.data[-1] = 2.0  # the last value tells
+    X = sp.csr_matrix((X.data, X.indices.astype(index), X.indptr.astype(index)), shape=X.shape)
+    sparse, dense = as_design(X), as_design(X.toarray())
+    coef, intercept = rng.standard_normal((1, 30)), np.array([0.3])
+    target, weight = rng.random((1, 9000)), rng.random(9000)
+    for ours, theirs in [
+        (sparse.logits(coef, intercept), dense.logits(coef, intercept)),
+        (sparse.gram(weight, np.zeros(30)), dense.gram(weight, np.zeros(30))),
+        *zip(sparse.moments(weight), dense.moments(weight), strict=True),
+        *zip(
+            sparse.loss_gradient(coef, intercept, target, weight),
+            dense.loss_gradient(coef, intercept, target, weight),
+            strict=True,
+        ),
+        *zip(sparse.hessian_dot(target, coef, intercept), dense.hessian_dot(target, coef, intercept), strict=True),
+    ]:
+        assert_allclose(ours, theirs, rtol=1e-10, atol=1e-9)

@@ -33,8 +33,36 @@ typedef enum {
     CSR_F32_I32,
     CSR_F64_I64,
     CSR_F32_I64,
+    CSR_ONES_I32, /* all entries are one: values are not read */
+    CSR_ONES_I64,
     N_LAYOUTS
 } layout;
+
+/* Where the products of a row's entries belong in X' diag(weight) X with a dense block of n_block columns and sparse
+ * rows for the others, the rare ones: see fastlogreg/_sparse_gram.pyx. A rare column meets a column of the block where
+ * its bit is set, and a rare one before it where that stands among its pairs. */
+typedef struct {
+    ptrdiff_t n_block, n_rare;
+    const int32_t *places; /* of each column of X: below n_block in the block, from there on among the rare ones */
+    ptrdiff_t n_words;
+    uint64_t *words;            /* n_rare x n_words, a bit for each column of the block */
+    const int32_t *ranks;       /* n_rare x n_words, the bits set before a word */
+    const int64_t *link_starts; /* of each rare column's values with the block */
+    const int32_t *link_columns;
+    const int64_t *pair_starts; /* of each rare column's products with rare ones before it */
+    const int32_t *pair_columns;
+    const ptrdiff_t *first_pairs; /* in X up to each eighth row */
+    const int32_t *pair_places;   /* of two rare columns in a row, one row after the other */
+} sparse_pattern;
+
+/* Columns at once in `sweep_links`: a divisor of a word's 64. */
+#define LINK_PANEL 16
+
+/* Sums of products: the block with a last column of ones in its upper triangle, ((n_block + 1) squared); of the rare
+ * columns the squares and the sums, and their products with the block and with one another. */
+typedef struct {
+    double *block, *squares, *sums, *links, *pairs;
+} sparse_products;
 
 /* Coefficients, gradients, logits and residuals of K outputs are K rows, one after the other: `coef` and
  * `gradient` with n_features entries a row, `logits` and `residual` with their leading dimension given. */
@@ -59,6 +87,18 @@ typedef struct {
 
     /* CSR: gram[j, l] += sum_i weight_i x_ij x_il for j <= l, n_features x n_features */
     void (*add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram);
+
+    /* CSR: sets the bits of the block's columns that rare ones meet, and writes n_rare times the later plus the earlier
+     * of each two rare columns in a row. Returns how many, or -1 where there are more than `room`. `row` is as long as
+     * the longest row. */
+    ptrdiff_t (*mark_pairs)(const design_view *X, const sparse_pattern *pattern, int32_t *row,
+                            ptrdiff_t *first_pairs_out, int64_t *pairs_out, ptrdiff_t room);
+
+    /* CSR: products += those of the samples' entries, times their weights; `first` is a multiple of 8. `row_values` and
+     * `row` are twice as long as the longest row, and one. */
+    void (*add_sparse_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                            const sparse_pattern *pattern, double *row_values, int32_t *row,
+                            const sparse_products *products);
 
     /* Many classes at once: coefficients and gradients have a row of `width` for each feature, logits and residuals one
      * for each sample of the block; width is a multiple of PANEL_ALIGNMENT.
@@ -151,6 +191,12 @@ typedef struct {
     /* gram += panel' panel in the upper triangle; both have rows of `width`, a multiple of PANEL_ALIGNMENT. What is
      * below the diagonal holds no meaning. */
     void (*add_rank_update)(ptrdiff_t count, ptrdiff_t width, const double *panel, double *gram);
+
+    /* Of the block's columns and ones, from `first` on, LINK_PANEL at most: products (n_block + 1, LINK_PANEL) with
+     * what the symmetric Gauss-Seidel sweep over the rare columns, with this diagonal, makes of them. `sweep` holds
+     * n_rare rows of LINK_PANEL. */
+    void (*sweep_links)(const sparse_pattern *pattern, const sparse_products *of, const double *diagonal,
+                        ptrdiff_t first, double *sweep, double *products_out);
 
     /* values *= factor; returns the sum of the products. */
     double (*multiply)(ptrdiff_t n, const double *factor, double *values);

@@ -33,6 +33,7 @@
 #include "product_tile.h"
 #undef NAME
 #include "rank_update.h"
+#include "sparse_products.h"
 
 #define ADD_TILE add_tile_f64
 #define ROW_LANES ROW_LANES_F64
@@ -42,6 +43,8 @@
 #define NAME(x) f_order_f64_##x
 #include "dense_columns.h"
 #undef NAME
+#define VALUES(X) const REAL *values = (X)->values
+#define VALUE(at) ((double)values[at])
 #define INDEX int32_t
 #define NAME(x) csr_f64_i32_##x
 #include "csr_rows.h"
@@ -52,6 +55,8 @@
 #include "csr_rows.h"
 #undef NAME
 #undef INDEX
+#undef VALUES
+#undef VALUE
 #undef ADD_TILE
 #undef ROW_LANES
 #undef WIDEN
@@ -71,6 +76,8 @@
 #define NAME(x) f_order_f32_##x
 #include "dense_columns.h"
 #undef NAME
+#define VALUES(X) const REAL *values = (X)->values
+#define VALUE(at) ((double)values[at])
 #define INDEX int32_t
 #define NAME(x) csr_f32_i32_##x
 #include "csr_rows.h"
@@ -81,10 +88,27 @@
 #include "csr_rows.h"
 #undef NAME
 #undef INDEX
+#undef VALUES
+#undef VALUE
 #undef ADD_TILE
 #undef ROW_LANES
 #undef WIDEN
 #undef REAL
+
+#define VALUES(X) (void)(X)->values
+#define VALUE(at) 1.0
+#define INDEX int32_t
+#define NAME(x) csr_ones_i32_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#define INDEX int64_t
+#define NAME(x) csr_ones_i64_##x
+#include "csr_rows.h"
+#undef NAME
+#undef INDEX
+#undef VALUES
+#undef VALUE
 
 #include "sgd.h"
 
@@ -102,9 +126,12 @@ const block_kernels TABLE = {
             [CSR_F32_I32] = &csr_f32_i32_kernels,
             [CSR_F64_I64] = &csr_f64_i64_kernels,
             [CSR_F32_I64] = &csr_f32_i64_kernels,
+            [CSR_ONES_I32] = &csr_ones_i32_kernels,
+            [CSR_ONES_I64] = &csr_ones_i64_kernels,
         },
     .bce = bce,
     .add_rank_update = add_rank_update,
+    .sweep_links = sweep_links,
     .multiply = multiply,
     .bce_line = bce_line,
     .sigmoid = sigmoid,

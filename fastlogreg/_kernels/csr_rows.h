@@ -1,9 +1,10 @@
-/* CSR: included once for each REAL (values) and INDEX (columns and row starts). Entries of a row may come in any order
- * and a column may stand in it more than once; its values then add up, as in SciPy. */
+/* CSR: included once for each kind of values and each INDEX (columns and row starts). VALUES(X) declares what
+ * VALUE(at), the entry in place `at`, needs. Entries of a row may come in any order and a column may stand in it more
+ * than once; its values then add up, as in SciPy. */
 
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++) {
         const INDEX begin = starts[first + i], end = starts[first + i + 1];
@@ -12,13 +13,13 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
             double sum0 = 0.0, sum1 = 0.0, sum2 = 0.0, sum3 = 0.0; /* four chains hide the additions' latency */
             INDEX at = begin;
             for (; at + 4 <= end; at += 4) {
-                sum0 += (double)values[at] * w[columns[at]];
-                sum1 += (double)values[at + 1] * w[columns[at + 1]];
-                sum2 += (double)values[at + 2] * w[columns[at + 2]];
-                sum3 += (double)values[at + 3] * w[columns[at + 3]];
+                sum0 += VALUE(at) * w[columns[at]];
+                sum1 += VALUE(at + 1) * w[columns[at + 1]];
+                sum2 += VALUE(at + 2) * w[columns[at + 2]];
+                sum3 += VALUE(at + 3) * w[columns[at + 3]];
             }
             for (; at < end; at++)
-                sum0 += (double)values[at] * w[columns[at]];
+                sum0 += VALUE(at) * w[columns[at]];
             logits_out[k * logits_stride + i] = intercept[k] + ((sum0 + sum1) + (sum2 + sum3));
         }
     }
@@ -26,27 +27,27 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
 
 static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                                const double *residual, ptrdiff_t residual_stride, double *gradient) {
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++)
         for (ptrdiff_t k = 0; k < n_outputs; k++) {
             double *g = gradient + k * X->n_features;
             const double r = residual[k * residual_stride + i];
             for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
-                g[columns[at]] += r * (double)values[at];
+                g[columns[at]] += r * VALUE(at);
         }
 }
 
 static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                               const double *shift, double *row_scratch, double *sums, double *squares) {
     (void)shift;
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++) {
         const INDEX begin = starts[first + i], end = starts[first + i + 1];
         /* x_ij is the sum of its entries: gather the row first, then square it. */
         for (INDEX at = begin; at < end; at++)
-            row_scratch[columns[at]] += (double)values[at];
+            row_scratch[columns[at]] += VALUE(at);
         for (INDEX at = begin; at < end; at++) {
             const double x = row_scratch[columns[at]];
             row_scratch[columns[at]] = 0.0;
@@ -58,19 +59,92 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
 
 static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram) {
     const ptrdiff_t d = X->n_features;
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++) {
         const INDEX begin = starts[first + i], end = starts[first + i + 1];
         for (INDEX at = begin; at < end; at++) {
             const ptrdiff_t j = columns[at];
-            const double scaled = weight[i] * (double)values[at];
-            gram[j * d + j] += scaled * (double)values[at];
+            const double scaled = weight[i] * VALUE(at);
+            gram[j * d + j] += scaled * VALUE(at);
             for (INDEX other = at + 1; other < end; other++) {
                 const ptrdiff_t l = columns[other];
-                const double product = scaled * (double)values[other];
+                const double product = scaled * VALUE(other);
                 gram[j < l ? j * d + l : l * d + j] += j == l ? 2.0 * product : product;
             }
+        }
+    }
+}
+
+static ptrdiff_t NAME(mark_pairs)(const design_view *X, const sparse_pattern *pattern, int32_t *row,
+                                  ptrdiff_t *first_pairs_out, int64_t *pairs_out, ptrdiff_t room) {
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    const ptrdiff_t n_block = pattern->n_block, n_words = pattern->n_words;
+    ptrdiff_t n_pairs = 0;
+    for (ptrdiff_t i = 0; i < X->n_samples; i++) {
+        if (i % 8 == 0)
+            first_pairs_out[i / 8] = n_pairs;
+        ptrdiff_t n_rare = 0;
+        for (INDEX at = starts[i]; at < starts[i + 1]; at++) {
+            const int32_t place = pattern->places[columns[at]];
+            row[n_rare] = place - (int32_t)n_block;
+            n_rare += place >= n_block;
+        }
+        if (n_pairs + n_rare * (n_rare - 1) / 2 > room)
+            return -1;
+        for (ptrdiff_t a = 0; a < n_rare; a++) {
+            uint64_t *words = pattern->words + row[a] * n_words;
+            for (INDEX at = starts[i]; at < starts[i + 1]; at++) {
+                const int32_t place = pattern->places[columns[at]];
+                if (place < n_block)
+                    words[place >> 6] |= UINT64_C(1) << (place & 63);
+            }
+            for (ptrdiff_t b = 0; b < a; b++)
+                if (row[a] != row[b]) {
+                    const int64_t later = row[a] > row[b] ? row[a] : row[b];
+                    pairs_out[n_pairs++] = later * pattern->n_rare + (row[a] + row[b] - later);
+                }
+        }
+    }
+    return n_pairs;
+}
+
+static void NAME(add_sparse_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                                  const sparse_pattern *pattern, double *row_values, int32_t *row,
+                                  const sparse_products *products) {
+    VALUES(X);
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    const ptrdiff_t n_block = pattern->n_block;
+    const int32_t *pair_places = pattern->pair_places + pattern->first_pairs[first / 8];
+    for (ptrdiff_t i = 0; i < count; i++) {
+        /* the block's entries and a one in front, the rare ones behind */
+        const INDEX begin = starts[first + i], end = starts[first + i + 1];
+        int32_t *rare = row + (end - begin) + 1;
+        double *rare_values = row_values + (end - begin) + 1;
+        ptrdiff_t n_dense = 0, n_rare = 0;
+        for (INDEX at = begin; at < end; at++) {
+            const int32_t place = pattern->places[columns[at]];
+            if (place < n_block) {
+                row[n_dense] = place;
+                row_values[n_dense++] = VALUE(at);
+            } else {
+                rare[n_rare] = place - (int32_t)n_block;
+                rare_values[n_rare++] = VALUE(at);
+            }
+        }
+        row[n_dense] = (int32_t)n_block;
+        row_values[n_dense] = 1.0;
+        add_row_products(n_dense + 1, row, row_values, weight[i], n_block + 1, products->block);
+        for (ptrdiff_t a = 0; a < n_rare; a++) {
+            const double scaled = weight[i] * rare_values[a];
+            products->squares[rare[a]] += scaled * rare_values[a];
+            products->sums[rare[a]] += scaled;
+            add_links(pattern, rare[a], n_dense, row, row_values, scaled, products->links);
+            for (ptrdiff_t b = 0; b < a; b++)
+                if (rare[a] == rare[b])
+                    products->squares[rare[a]] += 2.0 * scaled * rare_values[b];
+                else
+                    products->pairs[*pair_places++] += scaled * rare_values[b];
         }
     }
 }
@@ -78,7 +152,7 @@ static void NAME(add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t coun
 static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                              const double *shift, ptrdiff_t width, double *panel) {
     const ptrdiff_t d = X->n_features;
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++) {
         double *row = panel + i * width;
@@ -86,7 +160,7 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
         for (ptrdiff_t j = 0; j < d; j++)
             row[j] = -shift[j];
         for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
-            row[columns[at]] += (double)values[at];
+            row[columns[at]] += VALUE(at);
         for (ptrdiff_t j = 0; j < d; j++)
             row[j] *= s;
         row[d] = s;
@@ -95,22 +169,22 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
 
 static void NAME(class_logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
                                const double *coef, const double *intercept, double *logits_out) {
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++, logits_out += width) {
         memcpy(logits_out, intercept, (size_t)width * sizeof(double));
         for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
-            add_multiple(width, (double)values[at], coef + (ptrdiff_t)columns[at] * width, logits_out);
+            add_multiple(width, VALUE(at), coef + (ptrdiff_t)columns[at] * width, logits_out);
     }
 }
 
 static void NAME(add_class_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
                                      const double *residual, double *gradient) {
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     for (ptrdiff_t i = 0; i < count; i++, residual += width)
         for (INDEX at = starts[first + i]; at < starts[first + i + 1]; at++)
-            add_multiple(width, (double)values[at], residual, gradient + (ptrdiff_t)columns[at] * width);
+            add_multiple(width, VALUE(at), residual, gradient + (ptrdiff_t)columns[at] * width);
 }
 
 static const layout_kernels NAME(kernels) = {
@@ -118,6 +192,8 @@ static const layout_kernels NAME(kernels) = {
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .add_gram = NAME(add_gram),
+    .mark_pairs = NAME(mark_pairs),
+    .add_sparse_gram = NAME(add_sparse_gram),
     .fill_panel = NAME(fill_panel),
     .class_logits = NAME(class_logits),
     .add_class_gradient = NAME(add_class_gradient),

@@ -1,8 +1,9 @@
-from libc.stdint cimport int32_t
+from libc.stdint cimport int32_t, int64_t, uint64_t
 
 
 cdef extern from "block_kernels.h" nogil:
     Py_ssize_t PANEL_ALIGNMENT
+    Py_ssize_t LINK_PANEL
 
     ctypedef struct design_view:
         const void *values
@@ -21,6 +22,28 @@ cdef extern from "block_kernels.h" nogil:
         CSR_F32_I32
         CSR_F64_I64
         CSR_F32_I64
+        CSR_ONES_I32
+        CSR_ONES_I64
+
+    ctypedef struct sparse_pattern:
+        Py_ssize_t n_block, n_rare
+        const int32_t *places
+        Py_ssize_t n_words
+        uint64_t *words
+        const int32_t *ranks
+        const int64_t *link_starts
+        const int32_t *link_columns
+        const int64_t *pair_starts
+        const int32_t *pair_columns
+        const Py_ssize_t *first_pairs
+        const int32_t *pair_places
+
+    ctypedef struct sparse_products:
+        double *block
+        double *squares
+        double *sums
+        double *links
+        double *pairs
 
     ctypedef struct layout_kernels:
         void (*logits)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t n_outputs,
@@ -34,6 +57,11 @@ cdef extern from "block_kernels.h" nogil:
                            const double *shift, Py_ssize_t width, double *panel) noexcept nogil
         void (*add_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                          double *gram) noexcept nogil
+        Py_ssize_t (*mark_pairs)(const design_view *, const sparse_pattern *, int32_t *row,
+                                 Py_ssize_t *first_pairs_out, int64_t *pairs_out, Py_ssize_t room) noexcept nogil
+        void (*add_sparse_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
+                                const sparse_pattern *, double *row_values, int32_t *row,
+                                const sparse_products *) noexcept nogil
         void (*class_logits)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t width,
                              const double *coef, const double *intercept, double *logits_out) noexcept nogil
         void (*add_class_gradient)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t width,
@@ -108,6 +136,8 @@ cdef extern from "block_kernels.h" nogil:
         block_sums (*bce)(Py_ssize_t n, const double *logits, const double *target, const double *weight,
                           int want_loss, double *loss_out, double *residual_out, double *curvature_out) noexcept nogil
         void (*add_rank_update)(Py_ssize_t count, Py_ssize_t width, const double *panel, double *gram) noexcept nogil
+        void (*sweep_links)(const sparse_pattern *, const sparse_products *, const double *diagonal, Py_ssize_t first,
+                            double *sweep, double *products_out) noexcept nogil
         double (*multiply)(Py_ssize_t n, const double *factor, double *values) noexcept nogil
         void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
                          const double *weight, double *sums_out) noexcept nogil

@@ -233,11 +233,11 @@ class ConjugateGradients:
         self._objective = objective
         self._inverse = inverse
         self._accuracy = FIRST_ACCURACY
-        self._many_products = False
+        self.n_products = 0
         self._block = None
 
-    def direction(self, point, target):
-        """The `Direction` from `point`. Each product is a pass.
+    def direction(self, point, target, hessian=None):
+        """The `Direction` from `point`. Each product is a pass, or one with the `SparseHessian` given.
 
         Far from the optimum it is enough that the quadratic model is nearly minimal: an iteration gains less than a
         small part of the mean gain so far (Nash and Sofer 1990). Where the model says that less than `target` is left
@@ -245,8 +245,12 @@ class ConjugateGradients:
         is minimal to a thousandth.
         """
         objective, ridge = self._objective, self._objective.ridge
-        hessian, gradient = objective.hessian(point), point.gradient
-        precondition = self._preconditioner(hessian, point)
+        gradient = point.gradient
+        if hessian is None:
+            hessian = objective.hessian(point)
+            precondition = self._preconditioner(hessian, point)
+        else:
+            precondition = hessian.inverse
         direction, residual = np.zeros_like(gradient), gradient.copy()
         free_intercepts = objective.l2 > 0 and objective.fit_intercept
         if free_intercepts and objective.OUTPUTS_ARE_APART:
@@ -284,7 +288,7 @@ class ConjugateGradients:
         if free_intercepts and not objective.OUTPUTS_ARE_APART:
             _clear_intercept_residuals(hessian, direction, residual)
         self._accuracy *= ACCURACY_DECAY
-        self._many_products = iteration > MANY_PRODUCTS
+        self.n_products = iteration
         return Direction(point, direction, residual)
 
     def _preconditioner(self, hessian, point):
@@ -292,7 +296,7 @@ class ConjugateGradients:
         objective = self._objective
         if self._inverse is not None:
             return self._inverse
-        if self._many_products and self._block is None:
+        if self.n_products > MANY_PRODUCTS and self._block is None:
             self._block = objective.fullest_columns(BLOCK_COLUMNS)
         if self._block is None:
             return preconditioner(hessian, point)

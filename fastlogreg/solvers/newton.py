@@ -99,7 +99,7 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
     ended = sampled_steps(objective, block, point, patience=SAMPLED_PATIENCE, **options)
     if isinstance(ended, Solution):
         return ended
-    return _newton_steps(objective, ended.point, ended.n_iter, inverse=ended.inverse, **options)
+    return _newton_steps(objective, ended.point, ended.n_iter, equations=ended.equations, **options)
 
 
 def _minimizer(objective, start, tol, max_iter):
@@ -127,13 +127,15 @@ def _from_preconditioned_steps(objective, start, *, tol, max_iter, on_iteration)
     point, n_iter, inverse = ended
     if objective.n_outputs == 1 and n_iter == at_most:
         inverse = None  # what has not led to the end is no good for conjugate gradients
-    return _newton_steps(objective, point, n_iter, max_iter=max_iter, inverse=inverse, **options)
+    equations = None if has_cheap_matrix(objective) else ConjugateGradients(objective, inverse)
+    return _newton_steps(objective, point, n_iter, max_iter=max_iter, equations=equations, **options)
 
 
-def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, inverse=None):
-    """From a point that took `n_done` iterations; `inverse` is what `ConjugateGradients` takes."""
+def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, equations=None):
+    """From a point that took `n_done` iterations; `equations` give the directions."""
     gap, proven = float("inf"), True
-    equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective, inverse)
+    if equations is None:
+        equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective)
     slope_left = SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9
     span, n_lines = None, 0
     for n_iter in range(n_done + 1, max_iter + 1):

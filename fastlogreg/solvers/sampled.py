@@ -1,7 +1,8 @@
 """Sparse data of many rows: quasi-Newton steps, with Hessians of a sample of the rows while far from the optimum.
 
 Far away no Hessian serves for long, so one of a few rows is as good; near the optimum one of all rows serves to the
-end, where its matrix is cheap. Secant pairs mend what either does not know. A step costs one pass.
+end, where its matrix is cheap. Secant pairs mend what either does not know. A step costs one pass. With many columns,
+most of them rare, the end is Newton's, by conjugate gradients on the sparse matrix of the Hessian.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastlogreg._evaluation import Point
+from fastlogreg._sampled_block import MAX_COLUMNS
+from fastlogreg._sparse_gram import SparseGram
+from fastlogreg._sparse_hessian import SparseHessian
 from fastlogreg.solvers._common import (
     ConjugateGradients,
     Solution,
@@ -35,15 +39,21 @@ NEXT_MARGIN = 0.1
 PASSES_OF_A_PROOF = 10
 # Estimates of so many steps tell a pace; two of them tell little.
 STEPS_OF_A_PACE = 5
+# So many matrices of a Hessian lead from a point that is near to a proven end, where logits move by less than that.
+NEWTON_STEPS = 4
+NEAR_ENOUGH = 0.2
+# What the block is without the rare columns takes the time of so many products, measured with 7256 columns. Made for
+# other curvatures it is of less use; then products are more.
+PRODUCTS_OF_A_REST = 20
 
 
 @dataclass(slots=True)
 class Handover:
-    """Where the steps left off, and the inverse Hessian there as they know it: a function of the gradient, or None."""
+    """Where the steps left off, and what gives the directions of Newton steps from there, or None."""
 
     point: Point
     n_iter: int
-    inverse: object
+    equations: object
 
 
 def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iteration):
@@ -56,8 +66,13 @@ def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iterat
     for n_iter in range(1, max_iter + 1):
         target = gap_target(point, tol)
         direction = model.direction(point, margin * target)
+        if model.prefers_equations(margin * target):
+            equations = SparseEquations.of(objective, block.columns)
+            if equations is not None:
+                return Handover(point, n_iter - 1, equations)
+            model.forgo_equations()
         if n_iter > patience or model.steps_left > patience:
-            return Handover(point, n_iter - 1, model.inverse.dot)
+            return Handover(point, n_iter - 1, model.equations())
         if model.estimate <= margin * target:
             step = step_along(objective, point, model.newton_direction(point, target))
             end = step.end
@@ -80,6 +95,31 @@ def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iterat
     return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
 
 
+class SparseEquations:
+    """Newton directions by conjugate gradients on the matrix of a Hessian: see `fastlogreg._sparse_hessian`.
+
+    No product takes a pass. What the block is without the rare columns serves for as long as products are few.
+    """
+
+    @classmethod
+    def of(cls, objective, columns):
+        """With these columns in the block; None where the matrix would not be small."""
+        gram = SparseGram.of(objective.design, columns)
+        return None if gram is None else cls(objective, gram)
+
+    def __init__(self, objective, gram):
+        self._objective, self._gram = objective, gram
+        self._solver = ConjugateGradients(objective)
+        self._rest = None
+
+    def direction(self, point, target):
+        """The `Direction` from `point`."""
+        hessian = SparseHessian(self._objective, self._gram, point, self._rest)
+        direction = self._solver.direction(point, target, hessian)
+        self._rest = hessian.rest if self._solver.n_products <= PRODUCTS_OF_A_REST else None
+        return direction
+
+
 class _Model:
     """The inverse Hessian that steps are made with.
 
@@ -94,8 +134,10 @@ class _Model:
 
     def __init__(self, objective, block, point):
         self._objective, self._block = objective, block
-        self._can_factor = has_cheap_matrix(objective)
-        self._passes_of_a_matrix = _passes_of_a_matrix(objective)
+        self._has_cheap_matrix = has_cheap_matrix(objective)
+        # Without a penalty conjugate gradients prove nothing.
+        provable = objective.l2 > 0 or not self._has_cheap_matrix
+        self._may_prefer_equations = provable and objective.design.n_features > MAX_COLUMNS
         self._trusted = True
         self.estimate, self.steps_left = np.inf, 1.0
         self._renew(point, exact=False)
@@ -104,10 +146,10 @@ class _Model:
         """The direction (n_parameters,) to step from `point` in; `target` is the estimate to arrive at."""
         direction = self._direction(point)
         near = self._rms_change(self.estimate) <= NEAR
-        exact = self._can_factor and (near or not self._trusted)
+        exact = self._has_cheap_matrix and not self._may_prefer_equations and (near or not self._trusted)
         if exact:
             spared = self._steps_to(target) + (PASSES_OF_A_PROOF if self._factored is None else 0)
-            stale = not self._trusted or spared > self._passes_of_a_matrix
+            stale = not self._trusted or spared > _passes_of_a_matrix(self._objective)
         else:
             stale = self._travelled > FAR and not near
         if stale:
@@ -115,6 +157,21 @@ class _Model:
             direction = self._direction(point)
         self.steps_left = self._steps_to(target) if len(self._estimates) > STEPS_OF_A_PACE else 1.0
         return direction
+
+    def prefers_equations(self, target):
+        """Whether `SparseEquations` are the shorter way from here."""
+        if not self._may_prefer_equations or self._rms_change(self.estimate) > NEAR_ENOUGH:
+            return False
+        spared = self._steps_to(target) + PASSES_OF_A_PROOF
+        return spared > NEWTON_STEPS * _passes_of_a_sparse_matrix(self._objective.design)
+
+    def forgo_equations(self):
+        """Make do without."""
+        self._may_prefer_equations = False
+
+    def equations(self):
+        """What gives the directions of Newton steps where these lead no further."""
+        return None if self._has_cheap_matrix else ConjugateGradients(self._objective, self.inverse.dot)
 
     def newton_direction(self, point, target):
         """The `Direction` from `point` that proves a gap: with the factored Hessian, or by conjugate gradients."""
@@ -166,8 +223,15 @@ class _Model:
 def _passes_of_a_matrix(objective):
     """What the matrix of a sparse Hessian and its factor cost, in passes.
 
-    Two entries of a row are multiplied in a third of the time that a pass takes for one, and the factor's terms in a
-    fortieth, measured with 14 and 20 entries a row and 123 and 946 columns.
+    The factor's terms take a fortieth of the time that a pass takes for an entry.
     """
-    n_entries, p = objective.design.n_entries, objective.n_parameters
-    return 1.0 + n_entries / objective.design.n_samples / 3.0 + p**3 / (40.0 * n_entries)
+    return _passes_of_a_sparse_matrix(objective.design) + objective.n_parameters**3 / (
+        40.0 * objective.design.n_entries
+    )
+
+
+def _passes_of_a_sparse_matrix(design):
+    """Two entries of a row are multiplied in a third of the time that a pass takes for one, measured with 14 and 20
+    entries a row and 123 and 946 columns.
+    """
+    return 1.0 + design.n_entries / design.n_samples / 3.0
