@@ -93,6 +93,7 @@ setup(
             extension("fastlogreg._contrasts"),
             extension("fastlogreg._coordinates"),
             extension("fastlogreg._design"),
+            extension("fastlogreg._dual"),
             extension("fastlogreg._evaluation"),
             extension("fastlogreg._labels"),
             extension("fastlogreg._pointwise"),

@@ -64,6 +64,21 @@ typedef struct {
     double *block, *squares, *sums, *links, *pairs;
 } sparse_products;
 
+/* The dual of ``sum_i cost_i L_i + |w|^2 / 2``, whose variables are residuals p_i - q_i with q_i in [0, 1], and
+ * the coefficients that they make: w = sum_i cost_i (p_i - q_i) (x_i - center), held as a sum over x_i and another. */
+typedef struct {
+    const double *target; /* p */
+    const double *cost;   /* of zero: the sample is passed over */
+    const double *center; /* where it is not NULL, center_dots are written first */
+    double *center_dots;  /* x_i . center */
+    double center_square; /* center . center */
+    double give;          /* of the intercept, for a sum of variables */
+    double *residual, *logits;
+    double *coef;           /* sum_i cost_i (p_i - q_i) x_i */
+    double intercept;       /* of centered columns, where the sum of variables is zero */
+    double sum, center_dot; /* sum_i cost_i (p_i - q_i), and coef . center */
+} dual_problem;
+
 /* Coefficients, gradients, logits and residuals of K outputs are K rows, one after the other: `coef` and
  * `gradient` with n_features entries a row, `logits` and `residual` with their leading dimension given. */
 typedef struct {
@@ -99,6 +114,11 @@ typedef struct {
     void (*add_sparse_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                             const sparse_pattern *pattern, double *row_values, int32_t *row,
                             const sparse_products *products);
+
+    /* CSR: a sweep of dual coordinate descent over blocks of block_rows samples: see csr_rows.h. Returns what the dual
+     * objective fell by, in its second order. */
+    double (*dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks, ptrdiff_t block_rows,
+                         dual_problem *dual);
 
     /* Many classes at once: coefficients and gradients have a row of `width` for each feature, logits and residuals one
      * for each sample of the block; width is a multiple of PANEL_ALIGNMENT.

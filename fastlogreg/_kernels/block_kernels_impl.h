@@ -11,6 +11,8 @@
 
 #include "softmax.h"
 
+#include "dual_step.h"
+
 /* Tiles of products: twenty-four sums in the thirty-two registers of AVX-512, eight elsewhere. */
 #define TILE_ROWS PANEL_ALIGNMENT
 #if LANES == 8

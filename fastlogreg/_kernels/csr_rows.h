@@ -187,6 +187,61 @@ static void NAME(add_class_gradient)(const design_view *X, ptrdiff_t first, ptrd
             add_multiple(width, VALUE(at), residual, gradient + (ptrdiff_t)columns[at] * width);
 }
 
+static inline void NAME(prefetch_rows)(const design_view *X, ptrdiff_t first, ptrdiff_t count) {
+    const char *values = (const char *)((const REAL *)X->values + ((const INDEX *)X->row_starts)[first]);
+    const char *end = (const char *)((const REAL *)X->values + ((const INDEX *)X->row_starts)[first + count]);
+    for (; values < end; values += 64)
+        __builtin_prefetch(values);
+    const char *columns = (const char *)((const INDEX *)X->columns + ((const INDEX *)X->row_starts)[first]);
+    end = (const char *)((const INDEX *)X->columns + ((const INDEX *)X->row_starts)[first + count]);
+    for (; columns < end; columns += 64)
+        __builtin_prefetch(columns);
+}
+
+/* For each sample, the residual that minimises the dual objective while the others are fixed: see dual_minimizer. */
+static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks, ptrdiff_t block_rows,
+                               dual_problem *dual) {
+    const REAL *values = X->values;
+    const INDEX *columns = X->columns, *starts = X->row_starts;
+    const ptrdiff_t n = X->n_samples;
+    const double zero = 0.0;
+    double *w = dual->coef, fall = 0.0;
+    for (ptrdiff_t b = 0; b < n_blocks; b++) {
+        const ptrdiff_t first = blocks[b] * block_rows;
+        const ptrdiff_t count = n - first < block_rows ? n - first : block_rows;
+        if (b + 1 < n_blocks) {
+            const ptrdiff_t next = blocks[b + 1] * block_rows;
+            NAME(prefetch_rows)(X, next, n - next < PREFETCHED_ROWS ? n - next : PREFETCHED_ROWS);
+        }
+        for (ptrdiff_t i = first; i < first + count; i++) {
+            if (dual->cost[i] == 0.0)
+                continue;
+            const INDEX begin = starts[i], end = starts[i + 1];
+            if (dual->center)
+                NAME(logits)(X, i, 1, 1, dual->center, &zero, &dual->center_dots[i], 1);
+            double dot[4] = {0.0}, square[4] = {0.0}; /* four chains hide the additions' latency */
+            INDEX at = begin;
+            for (; at + 4 <= end; at += 4)
+                for (int c = 0; c < 4; c++) {
+                    const double x = (double)values[at + c];
+                    dot[c] += x * w[columns[at + c]];
+                    square[c] += x * x;
+                }
+            for (; at < end; at++) {
+                const double x = (double)values[at];
+                dot[0] += x * w[columns[at]];
+                square[0] += x * x;
+            }
+            const double x_dot = (dot[0] + dot[1]) + (dot[2] + dot[3]);
+            const double x_square = (square[0] + square[1]) + (square[2] + square[3]);
+            const double step = dual_step(dual, i, x_dot, x_square, &fall);
+            for (at = begin; at < end; at++)
+                w[columns[at]] += step * (double)values[at];
+        }
+    }
+    return fall;
+}
+
 static const layout_kernels NAME(kernels) = {
     .logits = NAME(logits),
     .add_gradient = NAME(add_gradient),
@@ -197,4 +252,5 @@ static const layout_kernels NAME(kernels) = {
     .fill_panel = NAME(fill_panel),
     .class_logits = NAME(class_logits),
     .add_class_gradient = NAME(add_class_gradient),
+    .dual_sweep = NAME(dual_sweep),
 };

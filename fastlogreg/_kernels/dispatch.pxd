@@ -45,6 +45,20 @@ cdef extern from "block_kernels.h" nogil:
         double *links
         double *pairs
 
+    ctypedef struct dual_problem:
+        const double *target
+        const double *cost
+        const double *center
+        double *center_dots
+        double center_square
+        double give
+        double *residual
+        double *logits
+        double *coef
+        double intercept
+        double sum
+        double center_dot
+
     ctypedef struct layout_kernels:
         void (*logits)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t n_outputs,
                        const double *coef, const double *intercept, double *logits_out,
@@ -66,6 +80,8 @@ cdef extern from "block_kernels.h" nogil:
                              const double *coef, const double *intercept, double *logits_out) noexcept nogil
         void (*add_class_gradient)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t width,
                                    const double *residual, double *gradient) noexcept nogil
+        double (*dual_sweep)(const design_view *, Py_ssize_t n_blocks, const Py_ssize_t *blocks, Py_ssize_t block_rows,
+                             dual_problem *dual) noexcept nogil
 
     ctypedef struct block_sums:
         double loss

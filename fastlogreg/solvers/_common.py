@@ -70,7 +70,12 @@ def gap_target(point, tol):
 
     The default tolerance of 1e-4 asks for a relative gap of 1e-9.
     """
-    return max(0.1 * tol * tol, VALUE_NOISE) * point.value
+    return relative_gap_target(tol) * point.value
+
+
+def relative_gap_target(tol):
+    """`gap_target` in units of the value."""
+    return max(0.1 * tol * tol, VALUE_NOISE)
 
 
 def minimize_on_line(objective, start, end, *, slope_left=0.9, span=None):

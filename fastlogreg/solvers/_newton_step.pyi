@@ -8,6 +8,7 @@ from fastlogreg._evaluation import Point
 _Float64: TypeAlias = NDArray[np.float64]
 
 VALUE_NOISE: float
+DESCENT_NOISE: float
 
 class Direction:
     @property

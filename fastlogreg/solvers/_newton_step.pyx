@@ -9,7 +9,7 @@ from fastlogreg.solvers._factored_hessian import dual_sums
 # A value is known to a few units in its last place.
 VALUE_NOISE = 8 * 2.0 ** -52
 # What a difference of two values is good for, with room for rounding in the sums that prove a gap.
-cdef double DESCENT_NOISE = 100 * 8 * 2.0 ** -52
+DESCENT_NOISE = 100 * VALUE_NOISE
 cdef double GRADIENT_NOISE = 16 * 2.0 ** -52
 # Next to a minimum Newton's steps move the logits ever less, and all parameters by ever smaller parts. Towards an
 # infimum they move the logits by one a step, which is a good part of what these are.

@@ -7,7 +7,8 @@ step comes with a proven bound on the gap of the point it starts from, so the st
 
 Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`, sparse ones `fastlogreg.solvers.sampled`), few
 samples of many features in the span of the rows (`fastlogreg._row_span`). L-BFGS leads to the last steps where each
-takes many products (`fastlogreg.solvers.preconditioned`).
+takes many products (`fastlogreg.solvers.preconditioned`), and to its start sweeps of the dual
+(`fastlogreg.solvers.dual`).
 
 Sources: Boyd and Vandenberghe, Convex Optimization, 9.5; Kelley, Iterative Methods, 5.4 for the chord method; the bound
 is derived at `step_along`.
@@ -33,6 +34,7 @@ from fastlogreg.solvers._common import (
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers._newton_step import Direction, step_along
+from fastlogreg.solvers.dual import dual_start
 from fastlogreg.solvers.pilot import pilot_steps
 from fastlogreg.solvers.preconditioned import preconditioned_steps
 from fastlogreg.solvers.sampled import sampled_steps
@@ -121,7 +123,8 @@ def _from_preconditioned_steps(objective, start, *, tol, max_iter, on_iteration)
     patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else math.inf
     # Conjugate gradients for two classes may need as many steps as from the start.
     at_most = max(max_iter // 2, max_iter - LAST_STEPS) if objective.n_outputs > 1 else max_iter // 2
-    ended = preconditioned_steps(objective, start, max_iter=at_most, patience=patience, **options)
+    start, bound = dual_start(objective, start, tol=tol, max_iter=at_most)
+    ended = preconditioned_steps(objective, start, bound=bound, max_iter=at_most, patience=patience, **options)
     if isinstance(ended, Solution):
         return ended
     point, n_iter, inverse = ended

@@ -17,6 +17,7 @@ from fastlogreg.solvers._common import (
     minimize_on_line,
     preconditioner,
 )
+from fastlogreg.solvers._newton_step import DESCENT_NOISE
 from fastlogreg.solvers._quasi_newton import MEMORY, InverseHessian
 
 # Preconditioners are taken anew once the value has fallen by this part, and ever later: blocks cost some passes.
@@ -27,10 +28,13 @@ LIFE = 8
 PACE = 5
 # Fewer pairs lose passes, most of all without an intercept, where columns share a direction.
 MIN_MEMORY = 10
+# With a bound on the minimum, steps go on until what they could gain no longer keeps the bound from proving the gap.
+NOTHING_LEFT = 0.1
 
 
-def preconditioned_steps(objective, start, *, tol, max_iter, patience, on_iteration):
-    """The `Solution` where the gradient alone proves it, or where the classes are separable.
+def preconditioned_steps(objective, start, *, tol, max_iter, patience, on_iteration, bound=-np.inf):
+    """The `Solution` where the gradient alone or the lower `bound` on the minimum proves it, or where the classes are
+    separable.
 
     Elsewhere the point and the iterations it took to get near the minimum, or to where more than `patience` further
     steps are in sight, with several classes the later half of the iterations will not do or rounding allows no descent,
@@ -47,12 +51,12 @@ def preconditioned_steps(objective, start, *, tol, max_iter, patience, on_iterat
         estimates.append(-0.5 * float(direction @ point.gradient))
         target = gap_target(point, tol)
         if estimates[-1] <= PROVABLE * target:
-            gap = gap_from_gradient(objective, point)
+            gap = min(gap_from_gradient(objective, point), max(point.value - bound, DESCENT_NOISE * point.value))
             if gap <= target:
                 return Solution(point, gap, n_iter, Stop.CONVERGED)
         steps_left = _steps_left(estimates, target)
         too_slow = objective.n_outputs > 1 and n_iter >= max_iter // 2 and steps_left > max_iter - n_iter
-        if estimates[-1] <= target or steps_left > patience or too_slow:
+        if estimates[-1] <= (NOTHING_LEFT if bound > -np.inf else 1.0) * target or steps_left > patience or too_slow:
             break
         end = objective.evaluate(point.parameters + direction, recycle=spare)
         better = minimize_on_line(objective, point, end)
