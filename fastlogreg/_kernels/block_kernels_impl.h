@@ -11,6 +11,8 @@
 
 #include "softmax.h"
 
+#include "prefetch.h"
+
 #include "dual_step.h"
 
 /* Tiles of products: twenty-four sums in the thirty-two registers of AVX-512, eight elsewhere. */
@@ -47,6 +49,7 @@
 #undef NAME
 #define VALUES(X) const REAL *values = (X)->values
 #define VALUE(at) ((double)values[at])
+#define VALUE_SIZE (ptrdiff_t)sizeof(REAL)
 #define INDEX int32_t
 #define NAME(x) csr_f64_i32_##x
 #include "csr_rows.h"
@@ -59,6 +62,7 @@
 #undef INDEX
 #undef VALUES
 #undef VALUE
+#undef VALUE_SIZE
 #undef ADD_TILE
 #undef ROW_LANES
 #undef WIDEN
@@ -80,6 +84,7 @@
 #undef NAME
 #define VALUES(X) const REAL *values = (X)->values
 #define VALUE(at) ((double)values[at])
+#define VALUE_SIZE (ptrdiff_t)sizeof(REAL)
 #define INDEX int32_t
 #define NAME(x) csr_f32_i32_##x
 #include "csr_rows.h"
@@ -92,6 +97,7 @@
 #undef INDEX
 #undef VALUES
 #undef VALUE
+#undef VALUE_SIZE
 #undef ADD_TILE
 #undef ROW_LANES
 #undef WIDEN
@@ -99,6 +105,7 @@
 
 #define VALUES(X) (void)(X)->values
 #define VALUE(at) 1.0
+#define VALUE_SIZE 0
 #define INDEX int32_t
 #define NAME(x) csr_ones_i32_##x
 #include "csr_rows.h"
@@ -111,6 +118,7 @@
 #undef INDEX
 #undef VALUES
 #undef VALUE
+#undef VALUE_SIZE
 
 #include "sgd.h"
 

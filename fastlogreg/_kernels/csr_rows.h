@@ -1,6 +1,6 @@
 /* CSR: included once for each kind of values and each INDEX (columns and row starts). VALUES(X) declares what
- * VALUE(at), the entry in place `at`, needs. Entries of a row may come in any order and a column may stand in it more
- * than once; its values then add up, as in SciPy. */
+ * VALUE(at), the entry in place `at`, needs; VALUE_SIZE is its bytes. Entries of a row may come in any order and a
+ * column may stand in it more than once; its values then add up, as in SciPy. */
 
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
@@ -187,21 +187,18 @@ static void NAME(add_class_gradient)(const design_view *X, ptrdiff_t first, ptrd
             add_multiple(width, VALUE(at), residual, gradient + (ptrdiff_t)columns[at] * width);
 }
 
-static inline void NAME(prefetch_rows)(const design_view *X, ptrdiff_t first, ptrdiff_t count) {
-    const char *values = (const char *)((const REAL *)X->values + ((const INDEX *)X->row_starts)[first]);
-    const char *end = (const char *)((const REAL *)X->values + ((const INDEX *)X->row_starts)[first + count]);
-    for (; values < end; values += 64)
-        __builtin_prefetch(values);
-    const char *columns = (const char *)((const INDEX *)X->columns + ((const INDEX *)X->row_starts)[first]);
-    end = (const char *)((const INDEX *)X->columns + ((const INDEX *)X->row_starts)[first + count]);
-    for (; columns < end; columns += 64)
-        __builtin_prefetch(columns);
+PREFETCHES NAME(ask_for_rows)(const design_view *X, ptrdiff_t first, ptrdiff_t count) {
+    const INDEX begin = ((const INDEX *)X->row_starts)[first],
+                n = ((const INDEX *)X->row_starts)[first + count] - begin;
+    if (VALUE_SIZE)
+        ask_for_bytes((const char *)X->values + begin * VALUE_SIZE, n * VALUE_SIZE);
+    ask_for_bytes((const INDEX *)X->columns + begin, n * (ptrdiff_t)sizeof(INDEX));
 }
 
 /* For each sample, the residual that minimises the dual objective while the others are fixed: see dual_minimizer. */
 static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks, ptrdiff_t block_rows,
                                dual_problem *dual) {
-    const REAL *values = X->values;
+    VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     const ptrdiff_t n = X->n_samples;
     const double zero = 0.0;
@@ -211,7 +208,7 @@ static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const p
         const ptrdiff_t count = n - first < block_rows ? n - first : block_rows;
         if (b + 1 < n_blocks) {
             const ptrdiff_t next = blocks[b + 1] * block_rows;
-            NAME(prefetch_rows)(X, next, n - next < PREFETCHED_ROWS ? n - next : PREFETCHED_ROWS);
+            NAME(ask_for_rows)(X, next, n - next < PREFETCHED_ROWS ? n - next : PREFETCHED_ROWS);
         }
         for (ptrdiff_t i = first; i < first + count; i++) {
             if (dual->cost[i] == 0.0)
@@ -223,12 +220,12 @@ static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const p
             INDEX at = begin;
             for (; at + 4 <= end; at += 4)
                 for (int c = 0; c < 4; c++) {
-                    const double x = (double)values[at + c];
+                    const double x = VALUE(at + c);
                     dot[c] += x * w[columns[at + c]];
                     square[c] += x * x;
                 }
             for (; at < end; at++) {
-                const double x = (double)values[at];
+                const double x = VALUE(at);
                 dot[0] += x * w[columns[at]];
                 square[0] += x * x;
             }
@@ -236,7 +233,7 @@ static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const p
             const double x_square = (square[0] + square[1]) + (square[2] + square[3]);
             const double step = dual_step(dual, i, x_dot, x_square, &fall);
             for (at = begin; at < end; at++)
-                w[columns[at]] += step * (double)values[at];
+                w[columns[at]] += step * VALUE(at);
         }
     }
     return fall;

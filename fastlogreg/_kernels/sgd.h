@@ -69,25 +69,14 @@ static inline void sgd_settle(sgd_state *state) {
     state->move = state->share = 0.0;
 }
 
-/* Functions that do nothing but prefetch are pure in GCC's eyes, which deletes calls of them, and so must be inlined
- * before it looks. */
-#define SGD_PREFETCHES static inline __attribute__((always_inline)) void
-
-/* Asks for the cache lines of `size` > 0 bytes. */
-SGD_PREFETCHES sgd_ask_bytes(const void *begin, ptrdiff_t size) {
-    for (ptrdiff_t k = 0; k < size; k += 64)
-        __builtin_prefetch((const char *)begin + k);
-    __builtin_prefetch((const char *)begin + size - 1);
-}
-
 /* Asks for the row that comes some rows after row i. */
-SGD_PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
+PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
     if (i + rows->ahead >= rows->count + rows->n_ahead)
         return;
     const sparse_row row = rows->rows[i + rows->ahead];
-    sgd_ask_bytes(row.values, row.count * (ptrdiff_t)sizeof(double));
+    ask_for_bytes(row.values, row.count * (ptrdiff_t)sizeof(double));
     if (row.columns)
-        sgd_ask_bytes(row.columns, row.count * (ptrdiff_t)sizeof(int32_t));
+        ask_for_bytes(row.columns, row.count * (ptrdiff_t)sizeof(int32_t));
 }
 
 typedef struct {
