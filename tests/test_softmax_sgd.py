@@ -212,7 +212,7 @@ class TestTwins:
     @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 0.9])
     @pytest.mark.parametrize("soft", [False, True])
     def test_diagonal_steps(self, isa, alpha, l1_ratio, soft):
-        X, y = sparse_data(n=200, n_classes=3)
+        X, y = sparse_data(n=100, n_classes=3)
         rng = np.random.default_rng(0)
         weight, target = rng.uniform(0.5, 2, len(y)), np.eye(3)[y]
         steps = _sgd.SoftmaxDiagonalSteps(np.zeros((3, 40)), np.zeros(3), alpha, l1_ratio, True)
