@@ -1,6 +1,7 @@
 """From zero coefficients to near the minimum by dual coordinate descent: where sparse data have many columns.
 
-A sweep is serial and takes one and a half to two passes, and gains what several gradients do. See `fastlogreg._dual`.
+A sweep is serial and takes the time of one and a half to two passes on one thread, and somewhat more where the
+coefficients do not fit into the caches; on text it gains what several gradients do. See `fastlogreg._dual`.
 """
 
 import math
