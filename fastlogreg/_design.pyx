@@ -236,6 +236,7 @@ cdef class Design:
         self._view.n_samples = self.n_samples
         self._view.n_features = self.n_features
         self._pointwise = active_kernels()
+        self._partials, self._scratch = None, None
 
     def logits(self, const double[:, ::1] coef, const double[::1] intercept):
         """``intercept + X coef'`` (K, n). One pass."""
