@@ -14,6 +14,13 @@ from fastlogreg._sgd.rows import writable
 cdef Py_ssize_t BLOCK_ROWS = 128
 
 
+def minimizer_of_models(sums, curvature, double l1, double l2):
+    """The coefficients that minimise a quadratic model each and the penalties; zero where nothing determines one."""
+    shrunk = np.sign(sums) * np.maximum(np.abs(sums) - l1, 0.0)
+    scale = l2 + curvature
+    return np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
+
+
 cdef class DiagonalSteps(Steps):
     """Steps of single samples with a curvature for each column, for X with very many columns, and for L1.
 
@@ -84,9 +91,7 @@ cdef class DiagonalSteps(Steps):
 
     def _solution(self):
         total = self._state.t
-        shrunk = np.sign(self.sums) * np.maximum(np.abs(self.sums) - self._rule.l1 * total, 0.0)
-        scale = self._rule.l2 * total + self.curvature
-        coef = np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
+        coef = minimizer_of_models(self.sums, self.curvature, self._rule.l1 * total, self._rule.l2 * total)
         return coef, self._state.intercept
 
 

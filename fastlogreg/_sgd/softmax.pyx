@@ -27,6 +27,7 @@ from fastlogreg._kernels.dispatch cimport (
 from fastlogreg._sgd.gradient cimport GradientSteps
 from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
 
+from fastlogreg._sgd.diagonal import minimizer_of_models
 from fastlogreg._sgd.rows import writable
 
 # Rows copied at a time where steps are of few: they stay in the first two levels of cache.
@@ -632,9 +633,7 @@ cdef class SoftmaxDiagonalSteps(Steps):
 
     def _solution(self):
         total = self._state.t
-        shrunk = np.sign(self.sums) * np.maximum(np.abs(self.sums) - self._rule.l1 * total, 0.0)
-        scale = self._rule.l2 * total + self.curvature
-        coef = np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
+        coef = minimizer_of_models(self.sums, self.curvature, self._rule.l1 * total, self._rule.l2 * total)
         if self._rule.l1 == 0:
             coef = _centred(coef, self.n_classes)
         return _plain(coef, self.n_classes), self.intercepts[0, :self.n_classes].copy()
