@@ -11,6 +11,7 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 import pytest
 import zoo
+from stochastic import KINDS
 
 from fastlogreg._kernels import dispatch
 
@@ -28,6 +29,12 @@ def isa(request):
 def item(request):
     """Each `zoo.Item`."""
     return zoo.item(request.param)
+
+
+@pytest.fixture(params=KINDS)
+def kind(request):
+    """The options of each kind of stochastic steps."""
+    return KINDS[request.param]
 
 
 def _peak_memory(call):

@@ -1,22 +1,34 @@
-"""Stochastic steps and SGDLogisticRegression: scikit-learn's coefficients, plain twins, streams, "auto"."""
+"""Stochastic steps and SGDLogisticRegression: scikit-learn's coefficients, plain twins, streams, "auto".
+
+What holds for two classes as for several is tested for both here; what only several have, in `test_softmax_sgd`.
+"""
 
 import copy
 import itertools
 import pickle
-import warnings
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
 import sklearn
 import zoo
-from scipy.optimize import brentq
-from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDClassifier
 from sklearn.utils._seq_dataset import ArrayDataset64
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from sklearn.utils.fixes import parse_version
+from stochastic import (
+    KINDS,
+    diagonal_twin,
+    fitted,
+    gradient_twin,
+    make_data,
+    objective,
+    optimum,
+    settings_of,
+    solution_of,
+    sparse_data,
+)
 
 from fastlogreg import LogisticRegression, SGDLogisticRegression, _sgd
 from fastlogreg.bce import bce_with_logits_grad
@@ -28,34 +40,9 @@ ETA0_WAS_ZERO = {"eta0"} if OTHER_STOPPING else set()
 SCHEDULES = ["constant", "optimal", "invscaling", "adaptive"]
 
 
-def make_data(n=400, d=7, seed=0, scale=1.0):
-    rng = np.random.default_rng(seed)
-    X = rng.standard_normal((n, d))
-    y = (rng.random(n) < 1 / (1 + np.exp(-(X @ rng.standard_normal(d) + 0.3)))).astype(int)
-    return X * scale, y
-
-
-def sparse_data(n=400, d=40, seed=0):
-    rng = np.random.default_rng(seed)
-    X = sp.random(n, d, density=0.2, format="csr", random_state=0, data_rvs=rng.standard_normal)
-    y = (rng.random(n) < 1 / (1 + np.exp(-(X @ rng.standard_normal(d))))).astype(int)
-    return sp.csr_matrix(X), y
-
-
-def objective(coef, intercept, X, y, alpha, weight=None):
-    u = np.asarray(X @ np.ravel(coef)).ravel() + float(np.ravel(intercept)[0])
-    return np.average(np.logaddexp(0, u) - y * u, weights=weight) + alpha / 2 * np.sum(np.square(coef))
-
-
-def optimum(X, y, alpha):
-    model = LogisticRegression(C=1 / (alpha * len(y)), tol=1e-7, max_iter=1000).fit(X, y)
-    return objective(model.coef_, model.intercept_, X, y, alpha)
-
-
-def fitted(X, y, model=SGDLogisticRegression, **options):
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return model(**options).fit(X, y)
+@pytest.fixture(params=[2, 4])
+def n_classes(request):
+    return request.param
 
 
 def assert_close(ours, theirs, rtol=1e-6):
@@ -154,37 +141,6 @@ class TestSchedules:
         assert_close(fitted(X, y, **options), fitted(X, y, SGDClassifier, loss="log_loss", **options))
 
 
-def twin(X, y, settings, order, weight):
-    """Gradient steps in plain NumPy, on dense X."""
-    d, alpha = X.shape[1], settings["alpha"]
-    l1, l2 = alpha * settings["l1_ratio"], alpha * (1 - settings["l1_ratio"])
-    w, b, had, u_l1, t = np.zeros(d), 0.0, np.zeros(d), 0.0, 1.0
-    mean, mean_b = np.zeros(d), 0.0
-    typical = np.sqrt(1 / np.sqrt(alpha))
-    start = 1 / (typical / max(1.0, 1 / (1 + np.exp(-typical))) * alpha)
-    size = settings["batch_size"]
-    for first in range(0, len(order), size):
-        batch = order[first : first + size]
-        eta = {
-            "constant": settings["eta0"],
-            "optimal": 1 / (alpha * (start + t - 1)),
-            "invscaling": settings["eta0"] / t ** settings["power_t"],
-        }[settings["schedule"]]
-        slope = weight[batch] * (1 / (1 + np.exp(-(X[batch] @ w + b))) - y[batch])
-        w = max(0.0, 1 - l2 * eta) * w - eta * slope @ X[batch] / len(batch)
-        b -= eta * slope.mean()
-        if settings["average"] and t >= settings["average"]:
-            share = 1 / (t - settings["average"] + 1)
-            mean, mean_b = mean + share * (w - mean), mean_b + share * (b - mean_b)
-        t += 1
-        if l1:
-            u_l1 += l1 * eta
-            before = w.copy()
-            w = np.where(w > 0, np.maximum(0, w - (u_l1 + had)), np.where(w < 0, np.minimum(0, w + (u_l1 - had)), w))
-            had += w - before
-    return (mean, mean_b) if settings["average"] else (w, b)
-
-
 class TestTwin:
     @pytest.mark.parametrize("schedule", ["constant", "optimal", "invscaling"])
     @pytest.mark.parametrize("batch_size", [1, 7, 32])
@@ -193,27 +149,22 @@ class TestTwin:
         X, y = make_data(300, 13)
         weight = np.random.default_rng(0).uniform(0.5, 2, len(y))
         order = np.random.default_rng(1).permutation(len(y)).astype(np.int32)
-        settings = {"schedule": schedule, "eta0": 0.1, "power_t": 0.4, "alpha": 0.01, "penalised": True}
-        settings.update(l1_ratio=l1_ratio, fit_intercept=True, average=average, batch_size=batch_size)
+        settings = settings_of(schedule=schedule, l1_ratio=l1_ratio, average=average, batch_size=batch_size)
         steps = _sgd.GradientSteps(np.zeros(13), 0.0, False, settings)
-        steps.begin_epoch()
-        steps.feed(_sgd.Rows(X), y.astype(float), weight, order)
-        coef, intercept = steps.solution()
-        expected = twin(X, y, settings, order, weight)
-        np.testing.assert_allclose(coef, expected[0], rtol=1e-10, atol=1e-13)
-        np.testing.assert_allclose(intercept, expected[1], rtol=1e-10)
+        coef, intercept = solution_of(steps, X, y, weight, order)
+        expected = gradient_twin(X, y[:, None], settings, order, weight)
+        np.testing.assert_allclose([coef], expected[0], rtol=1e-10, atol=1e-13)
+        np.testing.assert_allclose([intercept], expected[1], rtol=1e-10)
 
     @pytest.mark.parametrize("make", [np.asarray, sp.csr_matrix])
     @pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
     def test_slopes_of_all_logits(self, isa, make, target):
-        settings = {"schedule": "constant", "eta0": 0.5, "power_t": 0.5, "alpha": 0.0, "penalised": False}
-        settings.update(l1_ratio=0.0, fit_intercept=False, average=0, batch_size=1)
+        settings = settings_of(eta0=0.5, alpha=0.0, penalised=False, fit_intercept=False)
         for u in (-1e100, -750.0, -301.0, -299.0, -40.0, -1.0, -1e-9, 0.0, 0.5, 5.0, 37.0, 299.0, 301.0, 750.0, 1e100):
             steps = _sgd.GradientSteps(np.array([u, 0.0]), 0.0, make is not np.asarray, settings)
-            steps.begin_epoch()
-            steps.feed(_sgd.Rows(make(np.ones((1, 2)))), np.array([target]))
+            coef, _ = solution_of(steps, make(np.ones((1, 2))), [target])
             expected = -0.5 * float(bce_with_logits_grad(target, u))
-            assert steps.solution()[0][1] == pytest.approx(expected, rel=1e-14, abs=1e-300)
+            assert coef[1] == pytest.approx(expected, rel=1e-14, abs=1e-300)
 
     # With little L2 a column may meet saturated samples alone, whose curvature is tiny and magnifies rounding.
     @pytest.mark.parametrize("alpha", [1e-2, 0.1])
@@ -225,118 +176,85 @@ class TestTwin:
         if single:
             X = X.astype(np.float32)
         steps = _sgd.DiagonalSteps(np.zeros(X.shape[1]), 0.0, alpha, l1_ratio, True)
-        steps.begin_epoch()
-        steps.feed(_sgd.Rows(X), y.astype(float), weight)
-        coef, intercept = steps.solution()
-        expected = diagonal_twin(X.toarray().astype(float), y, weight, alpha, l1_ratio)
-        np.testing.assert_allclose(coef, expected[0], rtol=1e-9, atol=1e-12)
-        np.testing.assert_allclose(intercept, expected[1], rtol=1e-9)
-
-
-def diagonal_twin(X, y, weight, alpha, l1_ratio):
-    """Steps with a curvature for each column in plain NumPy, on dense X."""
-    l1, l2 = alpha * l1_ratio, alpha * (1 - l1_ratio)
-    v, h = np.zeros((2, X.shape[1]))
-    b, h_b, total = 0.0, 0.0, 0.0
-    coef = np.zeros(X.shape[1])
-    for x, target, s in zip(X, y, weight, strict=True):
-        total += s
-        scale = l2 * total + h
-        scale = np.where(scale > 0, scale, 0.125 * s * x**2)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            w = np.where(scale > 0, np.sign(v) * np.maximum(np.abs(v) - l1 * total, 0) / scale, 0)
-            reach = np.where(scale > 0, x**2 / scale, 0).sum()
-        u = x @ w + b
-        p = expit(u)
-        curvature = s * p * (1 - p)
-        rate = 1 / (h_b + curvature + 0.25 * s)
-        g = brentq(lambda g: g - s * (target - expit(u + g * (reach + rate))), -s, s, xtol=1e-15)  # noqa: B023
-        v += g * x + 0.5 * curvature * x**2 * w
-        h += 0.5 * curvature * x**2
-        b, h_b = b + rate * g, h_b + curvature
-    scale = l2 * total + h
-    np.divide(np.sign(v) * np.maximum(np.abs(v) - l1 * total, 0), scale, out=coef, where=scale > 0)
-    return coef, b
-
-
-KINDS = {
-    "scheduled": {"learning_rate": "optimal"},
-    "averaged": {"learning_rate": "invscaling", "average": 20},
-    "l1": {"learning_rate": "optimal", "penalty": "elasticnet", "alpha": 1e-3},
-    "batches": {"learning_rate": "constant", "batch_size": 32},
-    "newton": {},
-    "diagonal": {"penalty": "l1", "alpha": 1e-3},
-}
-
-
-@pytest.fixture(params=KINDS)
-def kind(request):
-    return KINDS[request.param]
+        coef, intercept = solution_of(steps, X, y, weight)
+        expected = diagonal_twin(X.toarray().astype(float), y[:, None], weight, alpha, l1_ratio)
+        np.testing.assert_allclose([coef], expected[0], rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose([intercept], expected[1], rtol=1e-9)
 
 
 class TestStreams:
     @pytest.mark.parametrize("make", [make_data, sparse_data])
-    def test_chunks_are_one_call_bit_for_bit(self, kind, make):
-        X, y = make(n=1500)
-        X, y = X[:1201], y[:1201]
-        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X, y, classes=[0, 1])
+    def test_chunks_are_one_call_bit_for_bit(self, kind, make, n_classes):
+        X, y = make(n=1801, n_classes=n_classes)
+        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X, y, classes=range(n_classes))
         parts = SGDLogisticRegression(shuffle=False, **kind)
-        edges = [0, 1, 2, 40, 300, 301, 813, 1201]
-        for a, b in itertools.pairwise(edges):
-            parts.partial_fit(X[a:b], y[a:b], classes=[0, 1])
+        for a, b in itertools.pairwise([0, 1, 2, 40, 300, 301, 1113, 1801]):
+            parts.partial_fit(X[a:b], y[a:b], classes=range(n_classes))
         np.testing.assert_array_equal(parts.coef_, whole.coef_)
         np.testing.assert_array_equal(parts.intercept_, whole.intercept_)
-        assert parts.t_ == whole.t_ == 1202
+        assert parts.t_ == whole.t_ == 1802
 
-    def test_rows_that_wait_are_the_streams_own(self, kind):
-        X, y = make_data(n=900)
+    def test_rows_that_wait_are_the_streams_own(self, kind, n_classes):
+        X, y = make_data(n=900, n_classes=n_classes)
         model = SGDLogisticRegression(shuffle=False, **kind)
-        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X, y, classes=[0, 1])
+        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X, y, classes=range(n_classes))
         for part in np.array_split(np.arange(900), [70, 145, 500]):
             chunk = X[part].copy()
-            model.partial_fit(chunk, y[part], classes=[0, 1])
+            model.partial_fit(chunk, y[part], classes=range(n_classes))
             chunk[:] = np.nan
         np.testing.assert_array_equal(model.coef_, whole.coef_)
 
     @pytest.mark.parametrize("plain", [np.asarray, sp.csr_matrix])
     @pytest.mark.parametrize("index", [np.int32, np.int64])
-    def test_chunks_of_all_layouts(self, kind, plain, index):
-        X, y = sparse_data(n=900)
+    def test_chunks_of_all_layouts(self, kind, plain, index, n_classes):
+        X, y = sparse_data(n=900, n_classes=n_classes)
         X.data = X.data.astype(np.float32).astype(float)
         X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
         dense = X.toarray()
         layouts = [plain(dense), dense.astype(np.float32), X, X.astype(np.float32), dense, np.asfortranarray(dense)]
         model = SGDLogisticRegression(shuffle=False, **kind)
         for Z, part in zip(layouts, np.array_split(np.arange(900), [130, 290, 355, 500, 700]), strict=True):
-            model.partial_fit(Z[part], y[part], classes=[0, 1])
-        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(plain(dense), y, classes=[0, 1])
+            model.partial_fit(Z[part], y[part], classes=range(n_classes))
+        whole = SGDLogisticRegression(shuffle=False, **kind).partial_fit(plain(dense), y, classes=range(n_classes))
         np.testing.assert_array_equal(model.coef_, whole.coef_)
 
-    def test_survives_pickling_and_copying(self, kind):
-        X, y = make_data(n=900)
-        model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:500], y[:500], classes=[0, 1])
-        for twin_ in (pickle.loads(pickle.dumps(model)), copy.deepcopy(model)):
-            twin_.partial_fit(X[500:], y[500:])
-        model.partial_fit(X[500:], y[500:])
-        np.testing.assert_array_equal(twin_.coef_, model.coef_)
+    def test_survives_pickling_and_copying(self, kind, n_classes):
+        X, y = make_data(n=1500, n_classes=n_classes)
+        model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:900], y[:900], classes=range(n_classes))
+        others = pickle.loads(pickle.dumps(model)), copy.deepcopy(model)
+        model.partial_fit(X[900:], y[900:])
+        for other in others:
+            np.testing.assert_array_equal(other.partial_fit(X[900:], y[900:]).coef_, model.coef_)
 
-    def test_a_failed_call_changes_nothing(self, kind):
-        X, y = make_data(n=900)
-        model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:500], y[:500], classes=[0, 1])
+    def test_goes_on_after_a_fit(self, kind, n_classes):
+        X, y = make_data(n=1500, n_classes=n_classes)
+        model = fitted(X[:900], y[:900], random_state=0, max_iter=4, **kind)
+        other = pickle.loads(pickle.dumps(model))
+        np.testing.assert_array_equal(
+            model.partial_fit(X[900:], y[900:]).coef_, other.partial_fit(X[900:], y[900:]).coef_
+        )
+        if kind == KINDS["newton"]:
+            assert objective(model, X, y, 0.0) < 1.02 * optimum(X, y, 1e-4)
+
+    def test_a_failed_call_changes_nothing(self, kind, n_classes):
+        X, y = make_data(n=1500, n_classes=n_classes)
+        model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:700], y[:700], classes=range(n_classes))
         before = copy.deepcopy(model)
-        bad = X[500:].copy()
-        bad[-1, 2] = np.nan
-        with pytest.raises(ValueError, match="NaN"):
-            model.partial_fit(bad, y[500:])
+        for value in (np.nan, np.inf)[: n_classes - 1]:
+            bad = X[700:].copy()
+            bad[-1, 2] = value
+            with pytest.raises(ValueError, match=r"NaN|infinity"):
+                model.partial_fit(bad, y[700:])
         np.testing.assert_array_equal(model.coef_, before.coef_)
         np.testing.assert_array_equal(
-            model.partial_fit(X[500:], y[500:]).coef_, before.partial_fit(X[500:], y[500:]).coef_
+            model.partial_fit(X[700:], y[700:]).coef_, before.partial_fit(X[700:], y[700:]).coef_
         )
 
-    def test_one_class_in_a_chunk(self, kind):
-        X, y = make_data()
-        model = SGDLogisticRegression(**kind).partial_fit(X[y == 0], y[y == 0], classes=[0, 1])
-        model.partial_fit(X[y == 1], y[y == 1])
+    def test_a_chunk_of_one_class(self, kind, n_classes):
+        X, y = make_data(n_classes=n_classes)
+        model = SGDLogisticRegression(**kind)
+        for k in range(n_classes):
+            model.partial_fit(X[y == k], y[y == k], classes=range(n_classes))
         assert np.isfinite(model.coef_).all()
 
     def test_wrong_calls(self):
@@ -354,20 +272,21 @@ class TestStreams:
         model = SGDLogisticRegression().partial_fit(X, y, classes=[0, 1])
         with pytest.raises(ValueError, match="not the same as on last call"):
             model.partial_fit(X, y, classes=[0, 2])
+        with pytest.raises(ValueError, match="not the same as on last call"):
+            model.partial_fit(X, y, classes=range(3))
 
 
 class TestLayouts:
     @pytest.mark.parametrize("name", [*zoo.SHARED_VIEWS, *zoo.COPIED_VIEWS])
     @pytest.mark.parametrize("short", zoo.FLOATS)
-    def test_dense_layouts_give_the_same_bits(self, name, short):
+    def test_dense_layouts_give_the_same_bits(self, name, short, n_classes):
         item = zoo.item(f"{name} {short}")
-        y = np.arange(len(item.dense)) % 2
-        if len(y) < 2:
-            pytest.skip("one sample")
-        for options in ({}, {"learning_rate": "optimal"}, {"learning_rate": "constant", "batch_size": 8}):
-            options = {"random_state": 0, "max_iter": 2, "tol": None, **options}
-            ours = SGDLogisticRegression(**options).fit(item.X, y)
-            plain = SGDLogisticRegression(**options).fit(item.dense, y)
+        y = np.arange(len(item.dense)) % n_classes
+        if len(y) < n_classes:
+            pytest.skip("too few samples")
+        for kind in (*KINDS.values(), {"learning_rate": "constant", "batch_size": 8}):
+            options = {"random_state": 0, "max_iter": 3, "tol": None, "alpha": 0.1, **kind}
+            ours, plain = fitted(item.X, y, **options), fitted(item.dense, y, **options)
             np.testing.assert_array_equal(ours.coef_, plain.coef_.astype(item.X.dtype))
 
     @pytest.mark.parametrize("name", [*zoo.CSR_KINDS, *zoo.CONVERTED_KINDS])
@@ -381,28 +300,29 @@ class TestLayouts:
             rtol = 1e-6 if short == "f64" else 1e-4
             np.testing.assert_allclose(ours.coef_, plain.coef_, rtol=rtol, atol=rtol * np.abs(plain.coef_).max())
 
-    @pytest.mark.parametrize("kind_", ["newton", "scheduled"])
-    def test_memmap_is_read_in_parts(self, tmp_path, monkeypatch, kind_):
-        X, y = make_data(n=2000)
+    @pytest.mark.parametrize("kind", [KINDS["newton"], KINDS["scheduled"]])
+    def test_memmap_is_read_in_parts(self, tmp_path, monkeypatch, kind, n_classes):
+        X, y = make_data(n=2000, n_classes=n_classes)
         file = tmp_path / "X.dat"
         X.tofile(file)
         mapped = np.memmap(file, dtype=float, mode="r", shape=X.shape)
         monkeypatch.setattr("fastlogreg._stochastic.MAPPED_BYTES", 100 * 7 * 8)
-        for options in (KINDS[kind_], {"shuffle": False, **KINDS[kind_]}):
-            a = fitted(mapped, y, random_state=0, max_iter=2, **options)
-            b = fitted(mapped, y, random_state=0, max_iter=2, **options)
-            np.testing.assert_array_equal(a.coef_, b.coef_)
-            if not options.get("shuffle", True):
-                np.testing.assert_array_equal(a.coef_, fitted(X, y, max_iter=2, **options).coef_)
+        options = {"random_state": 0, "max_iter": 2, **kind}
+        np.testing.assert_array_equal(fitted(mapped, y, **options).coef_, fitted(mapped, y, **options).coef_)
+        options["shuffle"] = False
+        a, b = (fitted(mapped, y, **options) for _ in range(2))
+        np.testing.assert_array_equal(a.coef_, b.coef_)
+        np.testing.assert_array_equal(a.coef_, fitted(X, y, **options).coef_)
 
 
 class TestAuto:
     @pytest.mark.parametrize("alpha", [1e-4, 1e-2])
     @pytest.mark.parametrize("scale", [1.0, 10.0 ** np.arange(-3, 4)])
-    def test_reaches_the_optimum(self, alpha, scale):
-        X, y = make_data(n=1000, scale=scale)
+    def test_reaches_the_optimum(self, alpha, scale, n_classes):
+        X, y = make_data(n=1000, scale=scale, n_classes=n_classes)
         model = SGDLogisticRegression(alpha=alpha, random_state=0).fit(X, y)
-        assert objective(model.coef_, model.intercept_, X, y, alpha) == pytest.approx(optimum(X, y, alpha), rel=1e-9)
+        rtol = 1e-9 if n_classes == 2 else 1e-6
+        assert objective(model, X, y, alpha) == pytest.approx(optimum(X, y, alpha), rel=rtol)
 
     def test_one_pass_is_near_the_optimum_whatever_the_units(self):
         X, y = make_data(n=20_000, d=20)
@@ -410,75 +330,70 @@ class TestAuto:
         excess = []
         for scaled in (X, X * units):
             model = fitted(scaled, y, alpha=0.0, random_state=0, max_iter=1)
-            best = LogisticRegression(C=np.inf).fit(scaled, y)
-            excess.append(
-                objective(model.coef_, model.intercept_, scaled, y, 0.0)
-                - objective(best.coef_, best.intercept_, scaled, y, 0.0)
-            )
+            excess.append(objective(model, scaled, y, 0.0) - optimum(scaled, y, 0.0))
         assert excess[0] < 5e-5  # a tenth of what a sample of that size leaves open, d / (2 n)
         assert excess[1] == pytest.approx(excess[0], rel=1e-2, abs=1e-9)
 
-    def test_weights_are_repetition(self):
-        X, y = make_data()
+    @pytest.mark.parametrize(("n_classes", "tolerance"), [(2, {"rtol": 1e-7}), (4, {"rtol": 1e-3, "atol": 1e-4})])
+    def test_weights_are_repetition(self, n_classes, tolerance):
+        X, y = make_data(n_classes=n_classes)
         weight = np.random.default_rng(1).integers(0, 4, len(y))
         a = SGDLogisticRegression(random_state=0, tol=1e-5).fit(X, y, sample_weight=weight)
         b = SGDLogisticRegression(random_state=0, tol=1e-5).fit(np.repeat(X, weight, axis=0), np.repeat(y, weight))
-        np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-7)
+        np.testing.assert_allclose(a.coef_, b.coef_, **tolerance)
 
-    def test_same_seed_same_bits(self, kind):
-        X, y = make_data(1500)
+    def test_same_seed_same_bits(self, kind, n_classes):
+        X, y = make_data(1500, n_classes=n_classes)
         a, b = (fitted(X, y, random_state=7, max_iter=3, **kind) for _ in range(2))
         np.testing.assert_array_equal(a.coef_, b.coef_)
 
-    def test_l1_gives_zeros(self):
-        X, y = make_data(n=3000, d=12)
+    def test_l1_gives_zeros(self, n_classes):
+        X, y = make_data(n=3000, d=12, n_classes=n_classes)
         model = fitted(X, y, penalty="l1", alpha=0.05, random_state=0, max_iter=20)
-        assert 0 < np.count_nonzero(model.coef_) < 12
+        assert 0 < np.count_nonzero(model.coef_) < model.coef_.size
 
-    def test_very_many_columns(self):
-        X, y = sparse_data(n=3000, d=2500)
+    def test_very_many_columns(self, n_classes):
+        X, y = sparse_data(n=3000, d=2500, n_classes=n_classes)
         model = fitted(X, y, alpha=1e-3, random_state=0, max_iter=10)
-        start = objective(np.zeros(2500), 0.0, X, y, 1e-3)
         best = optimum(X, y, 1e-3)
-        assert objective(model.coef_, model.intercept_, X, y, 1e-3) - best < 0.05 * (start - best)
+        assert objective(model, X, y, 1e-3) - best < 0.05 * (np.log(n_classes) - best)
 
-    def test_dense_with_very_many_columns_is_the_same_as_sparse(self):
-        X, y = sparse_data(n=200, d=2100)
+    def test_dense_with_very_many_columns_is_the_same_as_sparse(self, n_classes):
+        X, y = sparse_data(n=200, d=2100, n_classes=n_classes)
         a, b = (fitted(Z, y, random_state=0, max_iter=2) for Z in (X, X.toarray()))
         np.testing.assert_allclose(a.coef_, b.coef_, rtol=1e-9, atol=1e-12)
 
     @pytest.mark.parametrize("options", [{}, {"penalty": None}, {"alpha": 1e-12}, {"fit_intercept": False}], ids=str)
-    def test_awkward_data_end_finite(self, options):
+    @pytest.mark.parametrize(("n", "edges", "seeds", "most"), [(700, [0], 5, 0.8), (1200, [-0.5, 0.5], 3, 1.15)])
+    def test_awkward_data_end_finite(self, options, n, edges, seeds, most):
         rng = np.random.default_rng(0)
-        X = rng.standard_normal((700, 6)) * [1e-8, 1e-3, 1, 1e3, 1e8, 0.0]
+        X = rng.standard_normal((n, 6)) * [1e-8, 1e-3, 1, 1e3, 1e8, 0.0]
         X[::50, 3] *= 1e4
-        for y in ((X[:, 2] > 0).astype(int), rng.integers(0, 2, 700)):
-            for Z, max_iter, seed in itertools.product((X, sp.csr_matrix(X)), (1, 2, 3, 8), range(5)):
+        for y in (np.digitize(X[:, 2], edges), rng.integers(0, len(edges) + 1, n)):
+            for Z, max_iter, seed in itertools.product((X, sp.csr_matrix(X)), (1, 2, 3, 8), range(seeds)):
                 model = fitted(Z, y, max_iter=max_iter, random_state=seed, **options)
                 assert np.isfinite(model.coef_).all()
-                assert objective(model.coef_, model.intercept_, X, y, 0.0) < 0.8
+                assert objective(model, X, y, 0.0) < most  # log 2 is 0.69, log 3 is 1.10
 
-    def test_overflow_is_told(self):
-        X, y = make_data(scale=1e200)
+    def test_overflow_is_told(self, n_classes):
+        X, y = make_data(scale=1e200, n_classes=n_classes)
         with pytest.raises(ValueError, match="overflow occurred at epoch #1"):
             SGDLogisticRegression(learning_rate="constant", eta0=1e200).fit(X, y)
 
-    def test_separable_raw_columns(self):
-        X, y = make_data(scale=1e4)
-        y = (X[:, 0] > 0).astype(int)
-        model = fitted(X, y, max_iter=20)
-        assert model.score(X, y) > 0.98
+    @pytest.mark.parametrize(("edges", "accuracy"), [([0.0], 0.98), ([-5e3, 5e3], 0.97)])
+    def test_separable_raw_columns(self, edges, accuracy):
+        X, _ = make_data(n=1000, scale=1e4)
+        y = np.digitize(X[:, 0], edges)
+        assert fitted(X, y, max_iter=20).score(X, y) > accuracy
 
 
 class TestValidation:
-    def test_own_set_restores_the_best_epoch(self, kind):
-        X, y = make_data(n=1200)
-        model = SGDLogisticRegression(random_state=0, max_iter=12, **kind)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ConvergenceWarning)
-            model.fit(X[:900], y[:900], X_val=X[900:], y_val=y[900:])
+    def test_own_set_restores_the_best_epoch(self, kind, n_classes):
+        X, y = make_data(n=1200, n_classes=n_classes)
+        of_fit = {"X_val": X[900:], "y_val": y[900:]}
+        model = fitted(X[:900], y[:900], random_state=0, max_iter=12, of_fit=of_fit, **kind)
         assert len(model.validation_curve_) == model.n_iter_
-        at_end = objective(model.coef_, model.intercept_, X[900:], y[900:], 0.0)
+        at_end = objective(model, X[900:], y[900:], 0.0)
         assert at_end == pytest.approx(model.validation_curve_.min(), rel=1e-9)
 
     def test_ends_when_it_no_longer_helps(self):
@@ -512,8 +427,8 @@ class TestEstimator:
         assert model.fit(X, y).n_iter_ == 1
         np.testing.assert_allclose(model.coef_, coef, rtol=1e-6)
 
-    def test_verbose_prints_a_line_an_epoch(self, capsys):
-        X, y = make_data()
+    def test_verbose_prints_a_line_an_epoch(self, capsys, n_classes):
+        X, y = make_data(n_classes=n_classes)
         model = SGDLogisticRegression(verbose=1).fit(X, y)
         lines = capsys.readouterr().out.splitlines()
         assert len(lines) == model.n_iter_
@@ -533,15 +448,16 @@ class TestEstimator:
         assert set(theirs) < set(ours)
         assert {k for k in theirs if theirs[k] != ours[k]} - ETA0_WAS_ZERO == {"learning_rate"}
 
-    def test_nan_gets_scikit_learns_message(self, kind):
-        X, y = make_data()
+    def test_nan_gets_scikit_learns_message(self, kind, n_classes):
+        X, y = make_data(n_classes=n_classes)
         X[17, 3] = np.nan
         with pytest.raises(ValueError, match="Input X contains NaN"):
             SGDLogisticRegression(**kind).fit(X, y)
 
     @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="scikit-learn has callbacks from 1.9 on")
-    def test_callbacks_see_every_epoch(self):
-        seen = []
+    def test_callbacks_see_every_epoch(self, n_classes):
+        X, y = make_data(n_classes=n_classes)
+        seen, probabilities = [], []
 
         class Recorder:
             stop_after = 10**9
@@ -555,13 +471,14 @@ class TestEstimator:
             def on_fit_task_end(self, estimator, context, *, X=None, y=None, fitted_estimator=None):
                 if context.task_name == "iteration" and fitted_estimator is not None:
                     seen.append(fitted_estimator.coef_)
+                    probabilities.append(fitted_estimator.predict_proba(X))
                 return len(seen) > self.stop_after
 
-        X, y = make_data()
         recorder = Recorder()
         model = SGDLogisticRegression(random_state=0).set_callbacks(recorder).fit(X, y)
         assert len(seen) == model.n_iter_
         np.testing.assert_array_equal(seen[-1], model.coef_)
+        np.testing.assert_array_equal(probabilities[-1], model.predict_proba(X))
         seen.clear()
         recorder.stop_after = 1
         assert SGDLogisticRegression(random_state=0).set_callbacks(recorder).fit(X, y).n_iter_ == 2 < model.n_iter_
@@ -570,27 +487,28 @@ class TestEstimator:
 class TestSolver:
     @pytest.mark.parametrize("C", [0.01, 1.0, 100.0])
     @pytest.mark.parametrize("make", [make_data, sparse_data])
-    def test_reaches_the_proven_optimum(self, C, make):
-        X, y = make()
+    def test_reaches_the_proven_optimum(self, C, make, n_classes):
+        X, y = make(n_classes=n_classes)
         model = LogisticRegression(C=C, solver="sgd").fit(X, y)
         assert model.solver_ == "sgd"
         assert model.gap_ < 2e-9
         best = LogisticRegression(C=C, tol=1e-8).fit(X, y)
         np.testing.assert_allclose(model.coef_, best.coef_, rtol=1e-3, atol=1e-4)
 
-    def test_is_honest_where_it_does_not_arrive(self):
-        X, y = make_data()
+    def test_is_honest_where_it_does_not_arrive(self, n_classes):
+        X, y = make_data(n_classes=n_classes)
         with pytest.warns(ConvergenceWarning, match="did not converge"):
             LogisticRegression(solver="sgd", max_iter=1).fit(X, y)
 
-    def test_separable_without_a_penalty(self):
+    @pytest.mark.parametrize("edges", [[0.0], [-0.5, 0.5]])
+    def test_separable_without_a_penalty(self, edges):
         X, _ = make_data()
         with pytest.warns(ConvergenceWarning, match="separable"):
-            LogisticRegression(solver="sgd", C=np.inf).fit(X, (X[:, 0] > 0).astype(int))
+            LogisticRegression(solver="sgd", C=np.inf).fit(X, np.digitize(X[:, 0], edges))
 
 
 @pytest.mark.parametrize("name", ["skin_poly", "hflights", "hotel", "a9a"])
 def test_one_pass_over_real_data(real_data, name):
     X, y = real_data(name)
     model = fitted(X, y, random_state=0, max_iter=1)
-    assert objective(model.coef_, model.intercept_, X, y, 1e-4) - optimum(X, y, 1e-4) < 5e-4
+    assert objective(model, X, y, 1e-4) - optimum(X, y, 1e-4) < 5e-4
