@@ -240,7 +240,7 @@ class TestStreams:
         X, y = make_data(n=1500, n_classes=n_classes)
         model = SGDLogisticRegression(shuffle=False, **kind).partial_fit(X[:700], y[:700], classes=range(n_classes))
         before = copy.deepcopy(model)
-        for value in (np.nan, np.inf)[: n_classes - 1]:
+        for value in (np.nan, np.inf):
             bad = X[700:].copy()
             bad[-1, 2] = value
             with pytest.raises(ValueError, match=r"NaN|infinity"):
@@ -448,10 +448,12 @@ class TestEstimator:
         assert set(theirs) < set(ours)
         assert {k for k in theirs if theirs[k] != ours[k]} - ETA0_WAS_ZERO == {"learning_rate"}
 
-    def test_nan_gets_scikit_learns_message(self, kind, n_classes):
-        X, y = make_data(n_classes=n_classes)
-        X[17, 3] = np.nan
-        with pytest.raises(ValueError, match="Input X contains NaN"):
+    @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+    @pytest.mark.parametrize("make", [make_data, sparse_data])
+    def test_values_that_are_not_finite_get_scikit_learns_message(self, kind, n_classes, value, name, make):
+        X, y = make(n_classes=n_classes)
+        X[17, 3] = value
+        with pytest.raises(ValueError, match=f"Input X contains {name}"):
             SGDLogisticRegression(**kind).fit(X, y)
 
     @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="scikit-learn has callbacks from 1.9 on")
