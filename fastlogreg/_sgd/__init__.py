@@ -9,7 +9,9 @@ from fastlogreg._sgd.diagonal import DiagonalSteps
 from fastlogreg._sgd.gradient import GradientSteps
 from fastlogreg._sgd.newton import NewtonSteps
 from fastlogreg._sgd.rows import Rows, shuffle
-from fastlogreg._sgd.softmax import SoftmaxDiagonalSteps, SoftmaxGradientSteps, SoftmaxNewtonSteps
+from fastlogreg._sgd.softmax_diagonal import SoftmaxDiagonalSteps
+from fastlogreg._sgd.softmax_gradient import SoftmaxGradientSteps
+from fastlogreg._sgd.softmax_newton import SoftmaxNewtonSteps
 
 __all__ = [
     "DiagonalSteps",

@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 _Float64 = NDArray[np.float64]
 
 def shuffle(order: NDArray[np.int32], seed: int) -> None: ...
+def padded(n: int) -> int: ...
 
 class Rows:
     @property

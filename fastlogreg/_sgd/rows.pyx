@@ -58,6 +58,11 @@ def shuffle(int32_t[::1] order, uint32_t seed):
             order[j] = kept
 
 
+cpdef Py_ssize_t padded(Py_ssize_t n) noexcept:
+    """So many numbers as whole vectors of the kernels hold."""
+    return (n + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
+
+
 @cython.final
 cdef class Rows:
     """The rows of X (n, d), dense with any strides or CSR, float32 or float64, to be copied one by one."""
@@ -212,7 +217,7 @@ cdef class RowBlock:
     def __init__(self, Py_ssize_t capacity, Py_ssize_t n_features, bint sparse, bint ones, bint in_place):
         self.capacity, self.n_features, self.sparse, self.ones = capacity, n_features, sparse, ones
         self.in_place = in_place
-        self.width = (n_features + ones + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
+        self.width = padded(n_features + ones)
         self.values = np.zeros(capacity if sparse else capacity * self.width)
         self.columns = np.zeros(capacity if sparse else 1, dtype=np.int32)
         self.starts = np.zeros(capacity + 1, dtype=np.int32)

@@ -1,164 +1,18 @@
-"""Steps over a stream of samples for the softmax of K classes: as those for two, whose blocks of rows they take.
-
-Targets are the numbers of the classes, as doubles. Coefficients have a row for each feature and a column for each
-class, up to whole vectors of padding classes whose intercepts are -infinity.
-"""
+"""Newton's method on a stream of samples of several classes, a block at a time."""
 
 from types import SimpleNamespace
 
 import numpy as np
 
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t
-from libc.string cimport memset
 from scipy.linalg.cython_blas cimport dsymv, dtrsv
 from scipy.linalg.cython_lapack cimport dpotrf
 
-from fastlogreg._kernels.dispatch cimport (
-    PANEL_ALIGNMENT,
-    active_kernels,
-    block_kernels,
-    design_view,
-    layout_kernels,
-    sgd_rule,
-    sgd_state,
-    softmax_batches,
-)
-from fastlogreg._sgd.gradient cimport GradientSteps
-from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
+from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
+from fastlogreg._sgd.rows cimport RowBlock, Steps
 
-from fastlogreg._sgd.diagonal import minimizer_of_models
+from fastlogreg._sgd.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg._sgd.rows import writable
-
-# Rows copied at a time where steps are of few: they stay in the first two levels of cache.
-cdef Py_ssize_t BLOCK_ROWS = 128
-
-
-cdef Py_ssize_t _padded(Py_ssize_t n) noexcept nogil:
-    return (n + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
-
-
-def _rows_of_features(coef, Py_ssize_t n_rows):
-    """Coefficients (K, d) as rows of features (n_rows, padded K), zeros beyond."""
-    rows = np.zeros((n_rows, _padded(len(coef))))
-    rows[:coef.shape[1], :len(coef)] = coef.T
-    return rows
-
-
-def _centred(rows, n_classes):
-    """The rows less their means over the classes: what all classes share changes no probability, and is penalised."""
-    centred = np.zeros_like(rows)
-    np.subtract(rows[:, :n_classes], rows[:, :n_classes].mean(axis=1, keepdims=True), out=centred[:, :n_classes])
-    return centred
-
-
-def _padded_intercept(intercept):
-    padded = np.full(_padded(len(intercept)), -np.inf)
-    padded[:len(intercept)] = intercept
-    return padded
-
-
-cdef Py_ssize_t[::1] _labels(RowBlock block):
-    """The numbers of the classes of the block's samples."""
-    return np.asarray(block._target[:block.count]).astype(np.intp)
-
-
-cdef class SoftmaxGradientSteps(GradientSteps):
-    """Stochastic gradient descent with scikit-learn's schedules on the softmax, for single samples or batches.
-
-    A step is that of `GradientSteps`, for all classes at once. The intercepts of sparse X move as far as those of dense
-    X.
-
-    Parameters
-    ----------
-    coef : ndarray of shape (K, n_features)
-    intercept : ndarray of shape (K,)
-    sparse, settings
-        As for `GradientSteps`.
-    """
-
-    cdef public object intercept
-    cdef public object average_intercept
-    cdef public object values
-    cdef readonly Py_ssize_t n_classes
-
-    def __init__(self, coef, intercept, bint sparse, settings):
-        n_classes, n_features = coef.shape
-        self.settings, self.n_classes = settings, n_classes
-        self.rows_a_step = settings["batch_size"]
-        capacity = max(1, BLOCK_ROWS // self.rows_a_step) * self.rows_a_step
-        self.block = RowBlock(capacity, n_features, sparse, False, False)
-        # dense rows are padded, and so are their features' coefficients
-        self.coef = _rows_of_features(coef, n_features if sparse else self.block.width)
-        self.intercept, self.average_intercept = _padded_intercept(intercept), np.zeros(self.coef.shape[1])
-        self.average_coef = np.zeros_like(self.coef) if settings["average"] else None
-        self.had_l1 = np.zeros_like(self.coef)
-        self._set_rule()
-        self._rule.intercept_rate = settings["fit_intercept"]
-        memset(&self._state, 0, sizeof(sgd_state))
-        self._state.t = self._state.scale = self._state.shrink = self._state.average_b = 1.0
-        self._bind()
-
-    cdef void _bind(self):
-        cdef double[:, ::1] coef = self.coef, average = self.average_coef, had = self.had_l1
-        self._state.coef, self._state.had_l1 = &coef[0, 0], &had[0, 0]
-        self._state.average_coef = &average[0, 0] if average is not None else NULL
-        self.values = np.empty((self.rows_a_step, coef.shape[1]))
-
-    def __reduce__(self):
-        cdef sgd_state *s = &self._state
-        arrays = self.coef, self.average_coef, self.had_l1, self.intercept, self.average_intercept
-        scalars = s.scale, s.average_a, s.average_b, s.accrued_l1, s.t
-        sums = self.loss_sum, self.penalty_sum, self.count
-        return _restored_gradient_steps, (self.settings, self.n_classes, self.block, arrays, scalars, sums)
-
-    def end_epoch(self):
-        Steps.end_epoch(self)
-        self._charge(self._rule.l1, self._rule.l2)
-
-    cdef _take_steps(self):
-        cdef const block_kernels *kernels = active_kernels()
-        cdef RowBlock block = self.block
-        cdef softmax_batches all
-        cdef double[::1] intercept = self.intercept, average = self.average_intercept
-        cdef double[::1] zeros = np.zeros(len(self.intercept))
-        cdef double[:, ::1] values = self.values
-        cdef Py_ssize_t[::1] label = _labels(block)
-        memset(&all, 0, sizeof(softmax_batches))
-        all.n_classes, all.width, all.label = self.n_classes, intercept.shape[0], &label[0]
-        all.intercept, all.average_intercept, all.zeros = &intercept[0], &average[0], &zeros[0]
-        all.rows, all.X, all.layout = block.rows(), block.view(), block.kernels()
-        all.rows.batch_size, all.rows.logits_out = self.rows_a_step, &values[0, 0]
-        all.X.n_features = self.coef.shape[0]
-        with nogil:
-            self.loss_sum += kernels.sgd_softmax(&all, &self._rule, &self._state)
-        self.count += block.count
-
-    def _solution(self):
-        cdef sgd_state *state = &self._state
-        coef, intercept = state.scale * self.coef, self.intercept
-        if 0 < self._rule.average < state.t:
-            coef = (self.average_coef + state.average_a * self.coef) / state.average_b
-            intercept = self.average_intercept
-        return _plain(coef[:self.block.n_features], self.n_classes), intercept[:self.n_classes].copy()
-
-
-def _plain(rows, n_classes):
-    """Coefficients (K, d) from the rows of features."""
-    return np.ascontiguousarray(rows[:, :n_classes].T)
-
-
-def _restored_gradient_steps(settings, n_classes, block, arrays, scalars, sums):
-    start = np.zeros((n_classes, block.n_features))
-    cdef SoftmaxGradientSteps steps = SoftmaxGradientSteps(start, start[:, 0], block.sparse, settings)
-    cdef sgd_state *s = &steps._state
-    steps.block = block
-    steps.coef, steps.average_coef, steps.had_l1, steps.intercept, steps.average_intercept = writable(arrays)
-    s.scale, s.average_a, s.average_b, s.accrued_l1, s.t = scalars
-    steps.loss_sum, steps.penalty_sum, steps.count = sums
-    steps._bind()
-    return steps
-
 
 # Blocks of so many rows, and twice as many as columns, bear the cost of the products with the curvature before them.
 cdef Py_ssize_t MIN_NEWTON_ROWS = 512
@@ -239,16 +93,16 @@ cdef class SoftmaxNewtonSteps(Steps):
         self.rows_a_step = max(MIN_NEWTON_ROWS, 2 * n_features)
         self.block = RowBlock(self.rows_a_step, n_features, sparse, fit_intercept, False)
         size = self.block.width
-        self.coef = _rows_of_features(coef, size)
+        self.coef = rows_of_features(coef, size)
         self.warm = np.any(coef)
         if fit_intercept:
             self.coef[n_features, :n_classes] = intercept
-        self.coef = _centred(self.coef, n_classes)
+        self.coef = centred(self.coef, n_classes)
         self.curvature, self.factor = np.zeros((2, n_classes, size, size))
         self.scale = np.ones((n_classes, size))
         self._ridge = np.zeros((size, 1))
         self._ridge[:n_features] = alpha
-        self._padding = _padded_intercept(np.zeros(n_classes))
+        self._padding = padded_intercept(np.zeros(n_classes))
         self._zeros = np.zeros_like(self._padding)
 
     def __reduce__(self):
@@ -309,7 +163,7 @@ cdef class SoftmaxNewtonSteps(Steps):
             coef, past, logits = next_coef, next_past, next_logits
             if not gain > enough:
                 break
-        self.coef = _centred(coef, self.n_classes)
+        self.coef = centred(coef, self.n_classes)
         self._add_curvature(self._softmax(logits))
         self.weight += block_weight
         if self.weight >= STALE * self.factor_weight or self.weight == block_weight:
@@ -365,7 +219,7 @@ cdef class SoftmaxNewtonSteps(Steps):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block
         cdef double[:, ::1] residual = logits.copy()
-        cdef Py_ssize_t[::1] label = _labels(block)
+        cdef Py_ssize_t[::1] label = labels(block)
         cdef double[:, ::1] targets = None if self.targets is None else self.targets[label]
         cdef double loss
         with nogil:
@@ -479,7 +333,7 @@ cdef class SoftmaxNewtonSteps(Steps):
         self._gradient_sum = np.zeros_like(self.coef)
 
     def _mean_inverse(self, gradient):
-        return self.factor_weight * _centred(self._solve(gradient.reshape(self.coef.shape)), self.n_classes).ravel()
+        return self.factor_weight * centred(self._solve(gradient.reshape(self.coef.shape)), self.n_classes).ravel()
 
     cdef _add_exact(self, double block_weight):
         logits = self._logits(self.coef, self._padding)
@@ -525,7 +379,8 @@ cdef class SoftmaxNewtonSteps(Steps):
     def _solution(self):
         coef = self._settled()
         d, n_classes = self.block.n_features, self.n_classes
-        return _plain(coef[:d], n_classes), coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
+        intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
+        return coef_of_rows(coef[:d], n_classes), intercept
 
 
 def _drawn(curvature, Py_ssize_t n_drawn):
@@ -547,103 +402,4 @@ def _restored_newton_steps(n_classes, alpha, fit_intercept, block, arrays, numbe
     steps.block = block
     steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
     steps.weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum, steps.count = numbers
-    return steps
-
-
-cdef class SoftmaxDiagonalSteps(Steps):
-    """Steps of single samples with a curvature for each coefficient, for X with very many columns, and for L1.
-
-    As `DiagonalSteps`, a class in place of the one logit: the slopes g solve ``g = s (p - softmax(u + r g))`` in all
-    classes together.
-
-    Parameters
-    ----------
-    coef : ndarray of shape (K, n_features)
-    intercept : ndarray of shape (K,)
-    alpha, l1_ratio : float
-    fit_intercept : bool
-
-    Attributes
-    ----------
-    targets : ndarray of shape (n, K) or None
-        As for `SoftmaxNewtonSteps`.
-    """
-
-    cdef readonly Py_ssize_t n_classes
-    cdef readonly tuple penalty
-    cdef public object targets
-    cdef public object sums
-    cdef public object curvature
-    cdef public object intercepts
-    cdef sgd_rule _rule
-    cdef sgd_state _state
-
-    def __init__(self, coef, intercept, double alpha, double l1_ratio, bint fit_intercept):
-        self.n_classes, n_features = coef.shape
-        self.penalty = alpha, l1_ratio, fit_intercept
-        memset(&self._rule, 0, sizeof(sgd_rule))
-        memset(&self._state, 0, sizeof(sgd_state))
-        self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
-        self._rule.intercept_rate = fit_intercept
-        self.rows_a_step = 1
-        self.block = RowBlock(BLOCK_ROWS, n_features, True, False, True)
-        rows = _rows_of_features(coef, n_features)
-        # One sample's worth of curvature holds what it starts from.
-        self.curvature = np.where(rows != 0, 0.25, 0.0)
-        self.sums = self.curvature * rows
-        self.intercepts = np.stack([_padded_intercept(intercept), np.zeros(rows.shape[1])])
-        self._bind()
-
-    cdef void _bind(self):
-        cdef double[:, ::1] sums = self.sums, curvature = self.curvature
-        self._state.coef, self._state.curvature = &sums[0, 0], &curvature[0, 0]
-
-    def __reduce__(self):
-        arrays = self.sums, self.curvature, self.intercepts
-        numbers = self._state.t, self.loss_sum, self.penalty_sum, self.count
-        return _restored_diagonal_steps, (self.n_classes, self.penalty, self.block, arrays, numbers)
-
-    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
-             const int32_t[::1] order=None):
-        cdef double[:, ::1] products = np.empty((rows.longest_row(), self.sums.shape[1]))
-        self._state.products = &products[0, 0]
-        Steps.feed(self, rows, target, weight, order)
-
-    def end_epoch(self):
-        Steps.end_epoch(self)
-        self._charge(self._rule.l1, self._rule.l2)
-
-    cdef _take_steps(self):
-        cdef const block_kernels *kernels = active_kernels()
-        cdef RowBlock block = self.block
-        cdef softmax_batches all
-        cdef double[:, ::1] intercepts = self.intercepts
-        cdef double[::1] scratch = np.zeros(7 * intercepts.shape[1])
-        cdef Py_ssize_t[::1] label = _labels(block)
-        cdef double[:, ::1] targets = None if self.targets is None else self.targets[label]
-        cdef double before = self._state.t
-        memset(&all, 0, sizeof(softmax_batches))
-        all.n_classes, all.width, all.label = self.n_classes, intercepts.shape[1], &label[0]
-        all.target = &targets[0, 0] if targets is not None else NULL
-        all.intercept, all.intercept_curvature, all.scratch = &intercepts[0, 0], &intercepts[1, 0], &scratch[0]
-        all.rows = block.rows()
-        with nogil:
-            self.loss_sum += kernels.sgd_softmax_diagonal(&all, &self._rule, &self._state)
-        self.count += self._state.t - before
-
-    def _solution(self):
-        total = self._state.t
-        coef = minimizer_of_models(self.sums, self.curvature, self._rule.l1 * total, self._rule.l2 * total)
-        if self._rule.l1 == 0:
-            coef = _centred(coef, self.n_classes)
-        return _plain(coef, self.n_classes), self.intercepts[0, :self.n_classes].copy()
-
-
-def _restored_diagonal_steps(n_classes, penalty, block, arrays, numbers):
-    start = np.zeros((n_classes, block.n_features))
-    cdef SoftmaxDiagonalSteps steps = SoftmaxDiagonalSteps(start, start[:, 0], *penalty)
-    steps.block = block
-    steps.sums, steps.curvature, steps.intercepts = writable(arrays)
-    steps._state.t, steps.loss_sum, steps.penalty_sum, steps.count = numbers
-    steps._bind()
     return steps
