@@ -41,13 +41,12 @@ cdef class DiagonalSteps(Steps):
     fit_intercept : bool
     """
 
-    cdef readonly tuple penalty
-    cdef public object sums
-    cdef public object curvature
-    cdef sgd_rule _rule
-    cdef sgd_state _state
-
     def __init__(self, coef, double intercept, double alpha, double l1_ratio, bint fit_intercept):
+        self._begin(coef, alpha, l1_ratio, fit_intercept)
+        self._state.intercept = intercept
+
+    cdef _begin(self, coef, double alpha, double l1_ratio, bint fit_intercept):
+        """From coefficients (n_features,), or of several classes (n_features, width)."""
         self.penalty = alpha, l1_ratio, fit_intercept
         memset(&self._rule, 0, sizeof(sgd_rule))
         memset(&self._state, 0, sizeof(sgd_state))
@@ -58,11 +57,10 @@ cdef class DiagonalSteps(Steps):
         # One sample's worth of curvature holds what it starts from.
         self.curvature = np.where(coef != 0, 0.25, 0.0)
         self.sums = self.curvature * coef
-        self._state.intercept = intercept
         self._bind()
 
     cdef void _bind(self):
-        cdef double[::1] sums = self.sums, curvature = self.curvature
+        cdef double[::1] sums = self.sums.reshape(-1), curvature = self.curvature.reshape(-1)
         self._state.coef, self._state.curvature = &sums[0], &curvature[0]
 
     def __reduce__(self):
@@ -72,7 +70,7 @@ cdef class DiagonalSteps(Steps):
 
     def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
              const int32_t[::1] order=None):
-        cdef double[::1] products = np.empty(rows.longest_row())
+        cdef double[::1] products = np.empty(rows.longest_row() * self.sums[:1].size)
         self._state.products = &products[0]
         Steps.feed(self, rows, target, weight, order)
 

@@ -1,11 +1,11 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlogreg._sgd.rows import Steps
+from fastlogreg._sgd.diagonal import DiagonalSteps
 
 _Float64 = NDArray[np.float64]
 
-class SoftmaxDiagonalSteps(Steps):
+class SoftmaxDiagonalSteps(DiagonalSteps):
     targets: _Float64 | None
     def __init__(
         self, coef: _Float64, intercept: _Float64, alpha: float, l1_ratio: float, fit_intercept: bool

@@ -2,21 +2,18 @@
 
 import numpy as np
 
-from libc.stdint cimport int32_t
 from libc.string cimport memset
 
-from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, sgd_rule, sgd_state, softmax_batches
-from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
+from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, softmax_batches
+from fastlogreg._sgd.diagonal cimport DiagonalSteps
+from fastlogreg._sgd.rows cimport RowBlock
 
 from fastlogreg._sgd.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg._sgd.diagonal import minimizer_of_models
 from fastlogreg._sgd.rows import writable
 
-# Rows copied at a time where steps are of few: they stay in the first two levels of cache.
-cdef Py_ssize_t BLOCK_ROWS = 128
 
-
-cdef class SoftmaxDiagonalSteps(Steps):
+cdef class SoftmaxDiagonalSteps(DiagonalSteps):
     """Steps of single samples with a curvature for each coefficient, for X with very many columns, and for L1.
 
     As `DiagonalSteps`, a class in place of the one logit: the slopes g solve ``g = s (p - softmax(u + r g))`` in all
@@ -36,48 +33,19 @@ cdef class SoftmaxDiagonalSteps(Steps):
     """
 
     cdef readonly Py_ssize_t n_classes
-    cdef readonly tuple penalty
     cdef public object targets
-    cdef public object sums
-    cdef public object curvature
     cdef public object intercepts
-    cdef sgd_rule _rule
-    cdef sgd_state _state
 
     def __init__(self, coef, intercept, double alpha, double l1_ratio, bint fit_intercept):
         self.n_classes, n_features = coef.shape
-        self.penalty = alpha, l1_ratio, fit_intercept
-        memset(&self._rule, 0, sizeof(sgd_rule))
-        memset(&self._state, 0, sizeof(sgd_state))
-        self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
-        self._rule.intercept_rate = fit_intercept
-        self.rows_a_step = 1
-        self.block = RowBlock(BLOCK_ROWS, n_features, True, False, True)
         rows = rows_of_features(coef, n_features)
-        # One sample's worth of curvature holds what it starts from.
-        self.curvature = np.where(rows != 0, 0.25, 0.0)
-        self.sums = self.curvature * rows
         self.intercepts = np.stack([padded_intercept(intercept), np.zeros(rows.shape[1])])
-        self._bind()
-
-    cdef void _bind(self):
-        cdef double[:, ::1] sums = self.sums, curvature = self.curvature
-        self._state.coef, self._state.curvature = &sums[0, 0], &curvature[0, 0]
+        self._begin(rows, alpha, l1_ratio, fit_intercept)
 
     def __reduce__(self):
         arrays = self.sums, self.curvature, self.intercepts
         numbers = self._state.t, self.loss_sum, self.penalty_sum, self.count
         return _restored_diagonal_steps, (self.n_classes, self.penalty, self.block, arrays, numbers)
-
-    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
-             const int32_t[::1] order=None):
-        cdef double[:, ::1] products = np.empty((rows.longest_row(), self.sums.shape[1]))
-        self._state.products = &products[0, 0]
-        Steps.feed(self, rows, target, weight, order)
-
-    def end_epoch(self):
-        Steps.end_epoch(self)
-        self._charge(self._rule.l1, self._rule.l2)
 
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
