@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from libc.math cimport fabs, sqrt, tanh
+from libc.math cimport fabs, tanh
 from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
@@ -28,6 +28,24 @@ cdef double FAR = 4.0
 cdef double TRUSTED_GAP = 0.01
 # What is left on the diagonal, relatively, where columns depend on one another.
 cdef double LOADING = 1e-9
+
+
+cdef factorize(curvature, double share, scale, Py_ssize_t n, double[:, ::1] factor):
+    """Factor the leading n rows and columns of ``share * curvature``, scaled to a diagonal of ones.
+
+    The diagonal is loaded until that is positive; where nothing makes it so, the factor is the identity.
+    """
+    cdef int size = <int>n, stride = <int>factor.shape[1], info = 1
+    cdef double loading = LOADING
+    while n and info != 0 and loading < 1.0:
+        np.multiply(curvature, share * scale[:, np.newaxis], out=factor.base)
+        factor.base[:] *= scale
+        factor.base[np.arange(n), np.arange(n)] = 1.0 + loading
+        with nogil:
+            dpotrf(b"L", &size, &factor[0, 0], &stride, &info)  # the upper triangle, as LAPACK reads it
+        loading *= 100.0
+    if info:
+        factor.base[:] = np.eye(len(scale))
 
 
 cdef class NewtonSteps(Steps):
@@ -225,45 +243,17 @@ cdef class NewtonSteps(Steps):
 
     cdef _add_curvature(self, double[::1] weight):
         """``curvature += Z' diag(weight) Z`` of the block, in the upper triangle."""
-        cdef RowBlock block = self.block
-        cdef const block_kernels *kernels = active_kernels()
-        cdef design_view view = block.view()
         cdef double[:, ::1] gram = self.curvature
-        cdef Py_ssize_t m = block.count, width = block.width, i, j
-        cdef double root
-        cdef double[::1] panel
-        if block.sparse:
-            block.kernels().add_gram(&view, 0, m, &weight[0], &gram[0, 0])
-            return
-        panel = np.empty(m * width)
-        with nogil:
-            for i in range(m):
-                root = sqrt(weight[i])
-                for j in range(width):
-                    panel[i * width + j] = root * block._values[i * width + j]
-            kernels.add_rank_update(m, width, &panel[0], &gram[0, 0])
+        self.block.add_gram(None, weight, &gram[0, 0])
 
     cdef _factorize(self):
         """Factor the curvature of all samples so far, as those whose curvature was summed tell it."""
-        cdef Py_ssize_t p = self.block.n_features + self.fit_intercept
-        cdef int size = <int>p, stride = <int>self.block.width, info = 1
         cdef double share = self.weight / self.curvature_weight if self.curvature_weight else 1.0
-        cdef double loading = LOADING
-        cdef double[:, ::1] factor
         diagonal = share * np.diagonal(self.curvature).copy()
         diagonal[:self.block.n_features] += self.alpha * self.weight
         scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         self.factor_weight, self.scale = self.weight, scale
-        while p and info != 0 and loading < 1.0:
-            np.multiply(self.curvature, share * scale[:, np.newaxis], out=self.factor)
-            self.factor *= scale
-            self.factor[np.arange(p), np.arange(p)] = 1.0 + loading
-            factor = self.factor
-            with nogil:
-                dpotrf(b"L", &size, &factor[0, 0], &stride, &info)  # the upper triangle, as LAPACK reads it
-            loading *= 100.0
-        if info:
-            self.factor[:] = np.eye(len(scale))
+        factorize(self.curvature, share, scale, self.block.n_features + self.fit_intercept, self.factor)
 
     cdef _step(self, gradient):
         """``H^-1 gradient`` with the curvature scaled to all samples so far."""

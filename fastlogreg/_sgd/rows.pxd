@@ -72,6 +72,7 @@ cdef class RowBlock:
     cdef sgd_rows rows(self) noexcept nogil
     cdef design_view view(self) noexcept nogil
     cdef const layout_kernels *kernels(self) noexcept nogil
+    cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram)
 
 
 cdef class Steps:

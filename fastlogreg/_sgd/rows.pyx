@@ -5,6 +5,7 @@ import copy
 import numpy as np
 
 cimport cython
+from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy, memset
 
@@ -383,6 +384,30 @@ cdef class RowBlock:
 
     cdef const layout_kernels *kernels(self) noexcept nogil:
         return active_kernels().of_layout[CSR_F64_I32 if self.sparse else C_ORDER_F64]
+
+    cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram):
+        """``gram += Z' diag(weight) Z`` in the upper triangle, Z the drawn rows; None is all."""
+        cdef design_view view = self.view()
+        cdef Py_ssize_t m = weight.shape[0], i, j
+        cdef const double *row
+        cdef double root
+        cdef double[::1] panel
+        if self.sparse:
+            with nogil:
+                if drawn is None:
+                    self.kernels().add_gram(&view, 0, m, &weight[0], gram)
+                else:
+                    for i in range(m):
+                        self.kernels().add_gram(&view, drawn[i], 1, &weight[i], gram)
+            return
+        panel = np.empty(m * self.width)
+        with nogil:
+            for i in range(m):
+                root = sqrt(weight[i])
+                row = &self._values[(i if drawn is None else drawn[i]) * self.width]
+                for j in range(self.width):
+                    panel[i * self.width + j] = root * row[j]
+            active_kernels().add_rank_update(m, self.width, &panel[0], gram)
 
 
 def writable(arrays):

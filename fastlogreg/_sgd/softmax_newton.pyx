@@ -4,11 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from libc.math cimport sqrt
 from scipy.linalg.cython_blas cimport dsymv, dtrsv
-from scipy.linalg.cython_lapack cimport dpotrf
 
-from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
+from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view
+from fastlogreg._sgd.newton cimport STALE, TRUSTED_GAP, factorize
 from fastlogreg._sgd.rows cimport RowBlock, Steps
 
 from fastlogreg._sgd.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
@@ -27,12 +26,6 @@ cdef double ACCURACY = 0.3
 cdef Py_ssize_t MAX_PRODUCTS = 10
 # Halvings of a step that does not descend.
 cdef Py_ssize_t MAX_HALVINGS = 10
-# The factor is that of the curvature when the stream was at most this much shorter.
-cdef double STALE = 1.5
-# What is left on the diagonal, relatively, where columns depend on one another.
-cdef double LOADING = 1e-9
-# An exact step that promises less than this share of the objective is in the quadratic region.
-cdef double TRUSTED_GAP = 0.01
 
 
 cdef class SoftmaxNewtonSteps(Steps):
@@ -272,53 +265,24 @@ cdef class SoftmaxNewtonSteps(Steps):
 
     cdef _factorize(self, double weight):
         """Factor the curvature of samples of that weight, scaled to a diagonal of ones."""
-        cdef double[:, :, ::1] factor = self.factor
-        cdef int size = <int>factor.shape[1], info
-        cdef double loading
         cdef Py_ssize_t k
         diagonal = np.einsum("kjj->kj", self.curvature) + weight * self._ridge[:, 0]
         self.scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
         for k in range(self.n_classes):
-            loading, info = LOADING, 1
-            while info != 0 and loading < 1.0:
-                np.multiply(self.curvature[k], self.scale[k][:, np.newaxis], out=self.factor[k])
-                self.factor[k] *= self.scale[k]
-                np.fill_diagonal(self.factor[k], 1.0 + loading)
-                with nogil:
-                    dpotrf(b"L", &size, &factor[k, 0, 0], &size, &info)
-                loading *= 100.0
-            if info:
-                self.factor[k] = np.eye(size)
+            factorize(self.curvature[k], 1.0, self.scale[k], self.block.width, self.factor[k])
         self.factor_weight = weight
 
     cdef _add_curvature(self, prob):
         """Each class's ``K / (K - 1) Z' diag(weight prob (1 - prob)) Z`` of the block, in the upper triangle."""
         cdef RowBlock block = self.block
-        cdef const block_kernels *kernels = active_kernels()
-        cdef const layout_kernels *of_layout = block.kernels()
-        cdef design_view view = block.view()
-        cdef Py_ssize_t m = block.count, size = block.width, n_drawn, k, i, j
-        cdef double root, coupling = self.n_classes / (self.n_classes - 1.0)
+        cdef Py_ssize_t m = block.count, k
+        cdef double coupling = self.n_classes / (self.n_classes - 1.0)
         cdef double[:, :, ::1] gram = self.curvature
-        cdef double[::1] weights, panel
-        cdef Py_ssize_t[::1] drawn
-        entries = block._starts[m] / m if block.sparse else size
-        if not block.sparse:
-            panel = np.empty(m * size)
+        entries = block.starts[m] / m if block.sparse else block.width
         for k in range(self.n_classes):
             curvature = coupling * prob[:, k] * (1.0 - prob[:, k]) * block.weight[:m]
             drawn, weights = _drawn(curvature, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES)))
-            n_drawn = drawn.shape[0]
-            with nogil:
-                if block.sparse:
-                    for i in range(n_drawn):
-                        of_layout.add_gram(&view, drawn[i], 1, &weights[i], &gram[k, 0, 0])
-                else:
-                    for i in range(n_drawn):
-                        root = sqrt(weights[i])
-                        for j in range(size):
-                            panel[i * size + j] = root * block._values[drawn[i] * size + j]
-                    kernels.add_rank_update(n_drawn, size, &panel[0], &gram[k, 0, 0])
+            block.add_gram(drawn, weights, &gram[k, 0, 0])
 
     def begin_exact(self):
         """Begin an epoch at whose end there is one step, with the gradient of all its samples."""

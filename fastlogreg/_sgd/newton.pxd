@@ -1,0 +1,4 @@
+cdef double STALE
+cdef double TRUSTED_GAP
+
+cdef factorize(curvature, double share, scale, Py_ssize_t n, double[:, ::1] factor)
