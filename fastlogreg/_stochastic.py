@@ -1,16 +1,14 @@
 """SGDLogisticRegression: scikit-learn's contract around steps over a stream of samples.
 
-The estimator decides which samples are taken in which order and when a fit ends; the steps of `fastlogreg._sgd` do the
-arithmetic.
+The estimator decides which samples there are, with which seed, and when a fit ends; `fastlogreg._sgd` orders them and
+takes the steps.
 """
 
 import copy
-import mmap
 import warnings
 from numbers import Integral, Real
 
 import numpy as np
-from scipy.special import logsumexp
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
@@ -22,16 +20,12 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastlogreg import _sgd
 from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
-from fastlogreg._design import as_design
 from fastlogreg._logistic import unchanged_by_failure
 from fastlogreg._prediction import PredictionMixin
-from fastlogreg._softmax_passes import class_scores
 from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_labels
-from fastlogreg._threads import effective_n_threads, single_threaded_blas
-from fastlogreg.bce import bce_with_logits
+from fastlogreg._threads import single_threaded_blas
+from fastlogreg._validation import Accuracy, CrossEntropy
 
-# What is read of a memory-mapped file before its pages are given back.
-MAPPED_BYTES = 64 * 2**20
 MAX_SEED = np.iinfo(np.int32).max
 
 
@@ -221,35 +215,20 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             For input that scikit-learn refuses, and where the steps overflow.
         """
         self._check_settings()
-        mapped = _memory_map(X) if getattr(X, "nbytes", 0) > MAPPED_BYTES else None
+        mapped = _sgd.memory_map(X)
         X, y = self._validated(X, y, reset=True)
         classes, target = encode_labels(y)
         weight = self._weight(sample_weight, X, target, classes)
         if weight is not None:
             check_two_classes_weigh(weight, target, classes)
-        kept, validation = None, None
-        if X_val is not None or y_val is not None:
-            validation = self._validation_set(X_val, y_val, classes)
-        elif self.early_stopping:
-            kept, held_out = self._split(target, weight)
-            of_held_out = None if weight is None else weight[held_out]
-            validation = _Accuracy(X[held_out], target[held_out], of_held_out)
-        rows = _sgd.Rows(X)
-        samples = _Samples(rows, target, weight, kept, self._seed(), mapped)
+        kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
+        samples = _sgd.Samples(_sgd.Rows(X), target, weight, kept, self._seed(), mapped)
         with single_threaded_blas():
-            steps = self._start(classes, rows)
+            steps = self._start(classes, samples.rows)
             callbacks = begin_callbacks(self, X, y, sample_weight)
             run = _Run(self, steps, samples, validation, X, classes, callbacks)
             run.until_done()
-        self.classes_ = classes
-        self._steps = steps
-        self._set_solution(run.coef, run.intercept, X.dtype)
-        self.n_iter_ = run.n_iter
-        self.t_ = 1.0 + run.n_iter * samples.n_samples
-        self.loss_curve_ = np.array(run.loss_curve)
-        vars(self).pop("validation_curve_", None)
-        if validation is not None:
-            self.validation_curve_ = np.array(run.validation_curve)
+        self._take_over(run, X.dtype)
         if self.tol is not None and not run.converged:
             warnings.warn(
                 f"{type(self).__name__} did not converge in max_iter={self.max_iter} epochs: the objective of the last "
@@ -278,6 +257,11 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         Returns
         -------
         self : SGDLogisticRegression
+
+        Raises
+        ------
+        ValueError
+            As of `fit`, for labels that are not among the classes, and for settings that need all samples at once.
         """
         self._check_settings()
         if self.early_stopping:
@@ -300,7 +284,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             else:
                 steps = self._new_steps(*_zeros(known, rows), rows.sparse)
             steps.begin_epoch()
-            _Samples(rows, target, weight, None, self._seed(), None).feed(steps)
+            _sgd.Samples(rows, target, weight, None, self._seed(), None).feed(steps)
             coef, intercept = steps.solution()
         self._check_solution(coef, intercept, steps.loss_sum, X, 1)
         self._steps = steps
@@ -368,6 +352,15 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             return _sgd.SoftmaxGradientSteps(coef, intercept, sparse, settings)
         return _sgd.GradientSteps(coef[0], float(intercept[0]), sparse, settings)
 
+    def _validation(self, X, target, weight, classes, X_val, y_val):
+        """Which samples to learn from, None for all, and what judges the coefficients after each epoch, or None."""
+        if X_val is not None or y_val is not None:
+            return None, self._validation_set(X_val, y_val, classes)
+        if not self.early_stopping:
+            return None, None
+        kept, held_out = self._split(target, weight)
+        return kept, Accuracy(X[held_out], target[held_out], None if weight is None else weight[held_out])
+
     def _split(self, target, weight):
         """Samples to learn from and to score on, as in SGDClassifier."""
         splitter = StratifiedShuffleSplit(test_size=self.validation_fraction, random_state=self.random_state)
@@ -387,7 +380,7 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         if self.early_stopping:
             raise ValueError("X_val is a validation set: early_stopping=True would take another from X")
         X_val, y_val = self._validated(X_val, y_val, reset=False)
-        return _CrossEntropy(X_val, _encode(y_val, classes), None)
+        return CrossEntropy(X_val, _encode(y_val, classes), None)
 
     def _check_solution(self, coef, intercept, loss, X, epoch):
         """L1 takes a coefficient that is not finite for zero: then only the loss tells of an X that is not."""
@@ -409,68 +402,21 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
         tags.input_tags.sparse = True
         return tags
 
+    def _take_over(self, run, dtype):
+        """What a run led to."""
+        self.classes_ = run.classes
+        self._steps = run.steps
+        self._set_solution(run.coef, run.intercept, dtype)
+        self.n_iter_ = run.n_iter
+        self.t_ = 1.0 + run.n_iter * run.samples.n_samples
+        self.loss_curve_ = np.array(run.loss_curve)
+        vars(self).pop("validation_curve_", None)
+        if run.validation is not None:
+            self.validation_curve_ = np.array(run.validation_curve)
+
     def _set_solution(self, coef, intercept, dtype):
         self.coef_ = np.atleast_2d(coef).astype(dtype)
         self.intercept_ = np.atleast_1d(intercept).astype(dtype)
-
-
-class _Samples:
-    """What an epoch takes, and in which order.
-
-    Parameters
-    ----------
-    rows : Rows
-    target, weight : ndarray of shape (n,); weight may be None
-        Of two classes the target is 0 or 1, of more the number of the class.
-    kept : ndarray of bool of shape (n,), or None for all
-    seed : int, or None for the order as it is
-    mapped : mmap.mmap or None
-        The file under X, read in parts of whose pages none stays.
-    """
-
-    def __init__(self, rows, target, weight, kept, seed, mapped):
-        self._rows, self._weight, self._kept = rows, weight, kept
-        self._target = target.astype(np.float64, copy=False)
-        self._seed, self._mapped, self._random = seed, mapped, None
-        self.n_samples = len(target)
-        self.n_learned = self.n_samples if kept is None else np.count_nonzero(kept)
-        plain = mapped is not None or (seed is None and kept is None)
-        self._order = None if plain else np.arange(self.n_samples, dtype=np.int32)
-
-    def feed(self, steps):
-        """One epoch."""
-        if self._mapped is not None:
-            self._feed_parts(steps)
-            return
-        if self._seed is not None:
-            _sgd.shuffle(self._order, self._seed)
-        order = self._order if self._kept is None else self._order[self._kept[self._order]]
-        steps.feed(self._rows, self._target, self._weight, order)
-
-    def _feed_parts(self, steps):
-        """Parts of a mapped file in random order, each shuffled."""
-        length = max(1, MAPPED_BYTES // (8 * self._rows.n_features))
-        starts = np.arange(0, self.n_samples, length)
-        if self._seed is not None:
-            self._random = self._random or np.random.default_rng(self._seed)
-            self._random.shuffle(starts)
-        for start in starts:
-            order = np.arange(start, min(start + length, self.n_samples), dtype=np.int32)
-            if self._kept is not None:
-                order = order[self._kept[order]]
-            if self._seed is not None:
-                self._random.shuffle(order)
-            steps.feed(self._rows, self._target, self._weight, order)
-            self._mapped.madvise(mmap.MADV_DONTNEED)
-
-
-def _memory_map(X):
-    """The map under an array that reads a file, where its pages may be given back, else None."""
-    while isinstance(X, np.ndarray):
-        if isinstance(X, np.memmap) and X.mode in ("r", "r+", "w+") and hasattr(mmap, "MADV_DONTNEED"):
-            return X._mmap
-        X = X.base
-    return None
 
 
 class _Run:
@@ -564,40 +510,6 @@ class _Coefficients:
     @staticmethod
     def to_coef(parameters):
         return parameters
-
-
-class _Validation:
-    """Samples to judge coefficients by."""
-
-    def __init__(self, X, target, weight):
-        self._design, self._target = as_design(X, effective_n_threads()), target
-        self._weight = np.ones(len(target)) if weight is None else weight
-
-    def logits(self, coef, intercept):
-        """Of two classes (n,), else (n, K)."""
-        if np.ndim(intercept):
-            return class_scores(self._design, coef, intercept, False)
-        return self._design.logits(coef[np.newaxis], np.array([intercept]))[0]
-
-
-class _Accuracy(_Validation):
-    def __call__(self, coef, intercept):
-        """What is to be low, and what is shown."""
-        u = self.logits(coef, intercept)
-        right = (u > 0 if u.ndim == 1 else u.argmax(axis=1)) == self._target
-        accuracy = float(np.average(right, weights=self._weight))
-        return -accuracy, accuracy
-
-
-class _CrossEntropy(_Validation):
-    def __call__(self, coef, intercept):
-        u = self.logits(coef, intercept)
-        if u.ndim == 1:
-            loss = float(bce_with_logits(self._target, u, sample_weight=self._weight))
-        else:
-            losses = logsumexp(u, axis=1) - np.take_along_axis(u, self._target[:, np.newaxis], axis=1)[:, 0]
-            loss = float(np.average(losses, weights=self._weight))
-        return loss, loss
 
 
 def _zeros(classes, rows):

@@ -306,7 +306,7 @@ class TestLayouts:
         file = tmp_path / "X.dat"
         X.tofile(file)
         mapped = np.memmap(file, dtype=float, mode="r", shape=X.shape)
-        monkeypatch.setattr("fastlogreg._stochastic.MAPPED_BYTES", 100 * 7 * 8)
+        monkeypatch.setattr("fastlogreg._sgd.samples.MAPPED_BYTES", 100 * 7 * 8)
         options = {"random_state": 0, "max_iter": 2, **kind}
         np.testing.assert_array_equal(fitted(mapped, y, **options).coef_, fitted(mapped, y, **options).coef_)
         options["shuffle"] = False

@@ -9,6 +9,7 @@ from fastlogreg._sgd.diagonal import DiagonalSteps
 from fastlogreg._sgd.gradient import GradientSteps
 from fastlogreg._sgd.newton import NewtonSteps
 from fastlogreg._sgd.rows import Rows, shuffle
+from fastlogreg._sgd.samples import Samples, memory_map
 from fastlogreg._sgd.softmax_diagonal import SoftmaxDiagonalSteps
 from fastlogreg._sgd.softmax_gradient import SoftmaxGradientSteps
 from fastlogreg._sgd.softmax_newton import SoftmaxNewtonSteps
@@ -18,10 +19,12 @@ __all__ = [
     "GradientSteps",
     "NewtonSteps",
     "Rows",
+    "Samples",
     "SoftmaxDiagonalSteps",
     "SoftmaxGradientSteps",
     "SoftmaxNewtonSteps",
     "adaptive_steps",
+    "memory_map",
     "shuffle",
     "take_epoch",
 ]
