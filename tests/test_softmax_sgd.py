@@ -162,6 +162,14 @@ class TestAuto:
         best = optimum(X, y, 1e-3)
         assert objective(model, X, y, 1e-3) - best < 0.05 * (np.log(3) - best)
 
+    def test_curvature_of_a_single_row_that_is_left_over(self):
+        X, y = make_data(n=601, d=300, n_classes=3)
+        steps = _sgd.SoftmaxNewtonSteps(np.zeros((3, 300)), np.zeros(3), False, 1e-4, True)
+        solution_of(steps, X[:600], y[:600])
+        before = steps.curvature.copy()
+        solution_of(steps, X[600:], y[600:])
+        assert np.trace(steps.curvature[0]) > np.trace(before[0])
+
     def test_overflow_is_told(self):
         X, y = make_data(n_classes=4, scale=1e200)
         with pytest.raises(ValueError, match="overflow occurred at epoch #1"):

@@ -281,7 +281,7 @@ cdef class SoftmaxNewtonSteps(Steps):
         entries = block.starts[m] / m if block.sparse else block.width
         for k in range(self.n_classes):
             curvature = coupling * prob[:, k] * (1.0 - prob[:, k]) * block.weight[:m]
-            drawn, weights = _drawn(curvature, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES)))
+            drawn, weights = _drawn(curvature, max(1, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES))))
             block.add_gram(drawn, weights, &gram[k, 0, 0])
 
     def begin_exact(self):
