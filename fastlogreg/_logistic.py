@@ -123,7 +123,8 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
     gap_ : float
         ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype: a proven
         bound (a duality gap), or an estimate from the Newton decrement, as `gap_proven_` says. Infinite where nothing
-        is known, and for separable classes without a penalty, whose minimum is 0.
+        is known, and for separable classes without a penalty, whose minimum is 0. Rounding of the logits is not in it:
+        where columns that decide lie a hundred million times their spread from zero, no objective is known to 1e-9.
     gap_proven_ : bool
         Whether `gap_` is a bound. It is an estimate where there are so many samples that the Hessian of a part of them
         was good enough, and without a penalty where classes are all but separable or conjugate gradients had to solve:

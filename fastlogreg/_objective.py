@@ -164,6 +164,11 @@ class Objective:
         """Coefficients (K, d) and intercepts (K,) of the parameters: ``from_coef`` undone, and linear."""
         return self.coordinates.to_coef(parameters)
 
+    def cancelled(self, parameters):
+        """The size of the terms in the logits that the intercept takes away again because columns are centered."""
+        coef, _ = self.to_coef(parameters)
+        return float(np.linalg.norm(coef * self.center))
+
     def _gradient(self, coef_gradient, intercept_gradient, parameters):
         """A gradient in (coef, intercept), summed over samples, as one of the mean in the parameters, plus the
         penalty's at `parameters`.

@@ -243,6 +243,71 @@ def test_of_an_objective():
     assert FactoredHessian(np.eye(2)).point is None
 
 
+class TestHiddenCurvature:
+    """Of columns that differ by less than what the matrix tells apart."""
+
+    @staticmethod
+    def problem(spread, l2=0.0):
+        """Two nearly constant columns without an intercept, and the same span by columns that nothing hides."""
+        rng = np.random.default_rng(0)
+        Z = rng.normal(size=(300, 4))
+        y = (rng.random(300) < 1 / (1 + np.exp(-Z @ [1.0, -1.0, 0.5, 0.0]))).astype(float)
+        hiding = np.column_stack([1 + spread * Z[:, :2], Z[:, 2:]])
+        plain = np.column_stack([1 + spread * Z[:, 0], Z[:, 1] - Z[:, 0], Z[:, 2:]])
+        return [Objective(as_design(X), y, l2=l2, fit_intercept=False) for X in (hiding, plain)]
+
+    @pytest.mark.parametrize("spread", [1e-7, 1e-8, 1e-9])
+    def test_products_find_it(self, spread):
+        """The decrement does not depend on the columns that span the logits."""
+        objective, plain = self.problem(spread)
+        point, same = (one.evaluate(np.zeros(4)) for one in (objective, plain))
+        factored = FactoredHessian.of(objective, point)
+        expected = FactoredHessian.of(plain, same).decrement(same.gradient)
+        assert factored.decrement(point.gradient) < 0.5 * expected
+        passes = objective.n_passes
+        assert factored.resolve(objective)
+        assert objective.n_passes == passes + 1
+        assert_allclose(factored.decrement(point.gradient), expected, rtol=1e-14 / spread)
+        direction, residual = factored.solve(point.gradient)
+        assert_allclose(-direction @ point.gradient, expected**2, rtol=1e-14 / spread)
+        assert np.abs(residual).max() <= EPS * np.abs(direction).max()
+        assert not factored.resolve(objective)
+
+    def test_gain_of_what_is_hidden(self):
+        objective, plain = self.problem(1e-8)
+        point = objective.evaluate(np.zeros(4))
+        factored = FactoredHessian.of(objective, point)
+        gain = (
+            0.5
+            * FactoredHessian.of(plain, plain.evaluate(np.zeros(4))).decrement(plain.evaluate(np.zeros(4)).gradient)
+            ** 2
+        )
+        _, residual = factored.solve(point.gradient)
+        assert factored.hidden_gain(residual) > 0.1 * gain
+        factored.resolve(objective)
+        assert factored.hidden_gain(factored.solve(point.gradient)[1]) < 1e-10 * gain
+
+    def test_nothing_is_hidden_from_cholesky(self):
+        matrix, gradient = matrix_of(6, 1e3)
+        factored = FactoredHessian(matrix)
+        assert factored.hidden_gain(gradient) == 0
+        assert not factored.resolve(None)
+
+    def test_copies_have_none(self):
+        """Their rounding is not taken for curvature, whether columns are centered or not."""
+        rng = np.random.default_rng(0)
+        X = rng.normal(size=(200, 3)) + 1e6
+        X = np.column_stack([X, X[:, 0], 2 * X[:, 1]])
+        for fit_intercept in (False, True):
+            objective = Objective(as_design(X), rng.random(200), l2=0.0, fit_intercept=fit_intercept)
+            point = objective.evaluate(objective.start())
+            factored = FactoredHessian.of(objective, point)
+            assert factored.resolve(objective)
+            direction, _ = factored.solve(point.gradient)
+            assert_allclose(direction[[3, 4]], direction[[0, 1]], rtol=1e-8)
+            assert np.abs(direction[:5]).max() < 1e5  # a copy's rounding as curvature would take 1e10 and more
+
+
 def plain_dual_sums(direction, residual, gradient, ridge, rounding):
     free, kept = ridge == 0, ridge > 0
     left = np.abs(residual[free]).max(initial=0.0)

@@ -275,6 +275,17 @@ class TestConvergence:
         penalised = LogisticRegression().fit(X * scale + origin, y)
         assert penalised.gap_ <= 1e-9
 
+    @pytest.mark.parametrize("spread", [1e-5, 1e-7, 1e-9])
+    def test_nearly_constant_columns_without_an_intercept(self, spread):
+        """What they differ by decides, and is there to be found."""
+        X, y = make_data(n=300, d=4)
+        hiding = np.column_stack([1 + spread * X[:, :2], X[:, 2:]])
+        plain = np.column_stack([1 + spread * X[:, 0], X[:, 1] - X[:, 0], X[:, 2:]])
+        fit, same = (LogisticRegression(C=np.inf, fit_intercept=False).fit(columns, y) for columns in (hiding, plain))
+        assert fit.loss_curve_[-1] == pytest.approx(
+            same.loss_curve_[-1], rel=1e-9 + 1e-17 / spread
+        )  # columns are rounded
+
     @pytest.mark.parametrize("solver", ["newton", "lbfgs", "gd"])
     def test_separable_without_penalty(self, solver):
         X, y = make_data(n=60)

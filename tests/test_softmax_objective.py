@@ -268,7 +268,8 @@ class TestGap:
         for distance in (0.1, 0.03, 0.01, 1e-3, 1e-4):
             point = objective.evaluate(best.parameters + distance * rng.normal(size=best.parameters.size))
             earlier = objective.evaluate(point.parameters + distance * rng.normal(size=best.parameters.size))
-            direction = Direction.of(objective, point, FactoredHessian.of(objective, earlier))
+            moved = objective.largest_logit_change(earlier, point)
+            direction = Direction.of(objective, point, FactoredHessian.of(objective, earlier), 0.0, moved)
             assert direction.moved > 0
             step = step_along(objective, point, direction)
             if step.proven:

@@ -141,7 +141,7 @@ def newton_step(objective, point, target):
     of it.
     """
     if has_cheap_matrix(objective):
-        direction = Direction.of(objective, point, FactoredHessian.of(objective, point))
+        direction = Direction.of(objective, point, FactoredHessian.of(objective, point), target)
     else:
         direction = ConjugateGradients(objective).direction(point, target)
     return step_along(objective, point, direction)
@@ -294,7 +294,7 @@ class ConjugateGradients:
             _clear_intercept_residuals(hessian, direction, residual)
         self._accuracy *= ACCURACY_DECAY
         self.n_products = iteration
-        return Direction(point, direction, residual)
+        return Direction(direction, residual)
 
     def _preconditioner(self, hessian, point):
         """The function that applies it."""

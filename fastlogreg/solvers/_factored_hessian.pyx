@@ -12,6 +12,13 @@ from scipy.linalg.cython_lapack cimport dpotrf
 # counts for one.
 cdef double INDEPENDENT = 1e-11
 cdef double NEGLIGIBLE = 1e-13
+# Below this share of the largest, an eigenvector has more than traces of those of the other eigenvalues.
+cdef double BLURRED = 1e-9
+# What an eigenvalue that does not count may be of the largest: the matrix tells no less, and products, whose terms are
+# as small as the directions are flat, no less than this, or than so many times the square of what logits are known to.
+cdef double ROUNDING = 2.0 ** -52
+cdef double ROUNDING_OF_PRODUCTS = 1e-20
+cdef double ROUNDING_OF_LOGITS = 1e4
 # The share of the gradient that a direction may leave in unpenalised parameters: as rounding, and without a penalty,
 # for an estimate.
 cdef double EXPLAINED = 1e-8
@@ -36,7 +43,8 @@ cdef class FactoredHessian:
     cdef double[:, ::1] _triangles  # the matrix above the diagonal, its factor below
     cdef double[::1] _diagonal      # of the one that is not in use
     cdef double[::1] _scratch
-    cdef object _eigen
+    cdef object _eigen, _blurred, _dot
+    cdef double _largest, _least
 
     @classmethod
     def of(cls, objective, point):
@@ -62,8 +70,44 @@ cdef class FactoredHessian:
                 eigenvalues, vectors = scipy.linalg.eigh(whole[np.ix_(curved, curved)], check_finite=False)
             else:  # LAPACK's answer to these differs between versions
                 eigenvalues, vectors = np.array([np.nan]), np.full((len(curved), 1), np.nan)
-            kept = eigenvalues > NEGLIGIBLE * eigenvalues[-1]
-            self._eigen = curved, eigenvalues[kept], vectors[:, kept], eigenvalues[-1]
+            self._largest, self._least = eigenvalues[-1], ROUNDING * eigenvalues[-1]
+            self._set_eigen(curved, eigenvalues, vectors, eigenvalues > NEGLIGIBLE * self._largest)
+            self._blurred = vectors[:, eigenvalues <= BLURRED * self._largest]
+
+    def _set_eigen(self, curved, eigenvalues, vectors, kept):
+        self._eigen = curved, eigenvalues[kept], vectors[:, kept]
+
+    def hidden_gain(self, residual):
+        """What the objective may still fall by where a direction has left a residual (p,) because rounding hides the
+        curvature: the gain of a model with that slope and the least curvature that it may have. None by Cholesky.
+        """
+        if self._eigen is None:
+            return 0.0
+        curved, eigenvalues, vectors = self._eigen
+        known = vectors.T @ residual[curved]
+        rest = residual[curved] - vectors @ known
+        return 0.5 * float(np.sum(known**2 / eigenvalues) + np.sum(rest**2) / self._least)
+
+    def resolve(self, objective):
+        """Find the curvature that rounding blurs or hides by products with the Hessian; whether there is any to find.
+
+        The terms of a product are as small as the direction is flat, where the matrix's are of size one and cancel. As
+        many passes as there are such directions, and two for each solution from then on.
+        """
+        if self._eigen is None or self._dot is not None or self._blurred.shape[1] == 0:
+            return False
+        curved, eigenvalues, vectors = self._eigen
+        self._dot, self._least = objective.hessian(self.point).dot, ROUNDING_OF_PRODUCTS * self._largest
+        blurred = np.zeros((self._blurred.shape[1], self._diagonal.shape[0]))
+        blurred[:, curved] = self._blurred.T
+        products = blurred @ np.stack([self._dot(direction) for direction in blurred], axis=1)
+        smaller, turn = scipy.linalg.eigh(0.5 * (products + products.T), check_finite=False)
+        noise = ROUNDING * np.array([objective.cancelled(direction) for direction in turn.T @ blurred])
+        clear = eigenvalues > BLURRED * self._largest
+        kept = np.concatenate([clear[clear], smaller > np.maximum(self._least, ROUNDING_OF_LOGITS * noise**2)])
+        eigenvalues = np.concatenate([eigenvalues[clear], smaller])
+        self._set_eigen(curved, eigenvalues, np.hstack([vectors[:, clear], self._blurred @ turn]), kept)
+        return True
 
     cdef bint _factorize(self):
         """Cholesky in place; whether it went well."""
@@ -122,22 +166,24 @@ cdef class FactoredHessian:
     cdef void _solve(self, double[::1] x) except *:
         """``H^-1 x``, in place."""
         if self._eigen is not None:
-            curved, eigenvalues, vectors, largest = self._eigen
+            curved, eigenvalues, vectors = self._eigen
             solution = np.asarray(x)
             known = vectors.T @ solution[curved]
             rest = solution[curved] - vectors @ known
-            solution[curved] = vectors @ (known / eigenvalues) + rest / largest
+            solution[curved] = vectors @ (known / eigenvalues) + rest / self._largest
             return
         cdef int p = <int>x.shape[0], one = 1
         if p:
             dtrsv(b"U", b"T", b"N", &p, &self._triangles[0, 0], &p, &x[0], &one)
             dtrsv(b"U", b"N", b"N", &p, &self._triangles[0, 0], &p, &x[0], &one)
 
-    cdef void _add_product(self, double[::1] v, double[::1] sums):
+    cdef void _add_product(self, double[::1] v, double[::1] sums) except *:
         """``sums += H v``."""
         cdef int p = <int>v.shape[0], stride = 1
         cdef double one = 1.0
-        if p:
+        if self._dot is not None:
+            np.asarray(sums)[:] += self._dot(np.asarray(v))
+        elif p:
             self._exchange_diagonals()
             dsymv(b"L", &p, &one, &self._triangles[0, 0], &p, &v[0], &stride, &one, &sums[0], &stride)
             self._exchange_diagonals()

@@ -35,22 +35,27 @@ cdef class Direction:
         ``gradient + H v``: zero up to rounding where H is factored.
     moved : float
         The largest change of a logit since the point of H.
+    hidden_gain : float
+        What the objective may fall by, in nats, where the residual is all that is known: see `FactoredHessian`.
     """
 
     cdef readonly object vector
     cdef readonly object residual
     cdef readonly double moved
+    cdef readonly double hidden_gain
 
-    def __init__(self, Point point, vector, residual, double moved=0.0):
-        self.vector, self.residual, self.moved = vector, residual, moved
+    def __init__(self, vector, residual, double moved=0.0, double hidden_gain=0.0):
+        self.vector, self.residual, self.moved, self.hidden_gain = vector, residual, moved, hidden_gain
 
     @classmethod
-    def of(cls, objective, Point point, hessian):
-        """With a `FactoredHessian`."""
-        vector, residual = hessian.solve(point.gradient)
-        if hessian.point is point:
-            return cls(point, vector, residual)
-        return cls(point, vector, residual, objective.largest_logit_change(hessian.point, point))
+    def of(cls, objective, Point point, hessian, double target, double moved=0.0):
+        """With a `FactoredHessian`, whose hidden curvature is found if a gain of more than `target` may depend on it.
+        """
+        while True:
+            vector, residual = hessian.solve(point.gradient)
+            hidden_gain = hessian.hidden_gain(residual)
+            if not (hidden_gain > target and hessian.resolve(objective)):
+                return cls(vector, residual, moved, hidden_gain)
 
 
 cdef class NewtonStep:
@@ -92,8 +97,8 @@ def step_along(objective, Point point, Direction direction):
     sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
     ``t = h_i / sigma'_i . x_i . v``, and h_i / sigma'_i <= e^m because log sigma' has a slope within [-1, 1]. The
     penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
-    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement, or
-    infinite where the residual is not small.
+    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement and the
+    `hidden_gain`, or infinite where the residual is not small.
     """
     cdef Point end = objective.evaluate(point.parameters + direction.vector)
     cdef double growth = exp(min(direction.moved, 700.0))
@@ -108,6 +113,8 @@ def step_along(objective, Point point, Direction direction):
         vector, residual, point.gradient, objective.ridge, gradient_rounding(point)
     )
     gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap if explained else INFINITY
+    if not strictly:
+        gap += direction.hidden_gain
     return NewtonStep(end, gap, strictly or not explained, to_infimum)
 
 

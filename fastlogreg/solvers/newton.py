@@ -188,7 +188,7 @@ class _ChordHessians:
             self._hessian = None  # there need not be memory for two
             self._hessian = FactoredHessian.of(self._objective, point)
             self._decrement, self._moved = self._hessian.decrement(point.gradient), 0.0
-        return Direction(point, *self._hessian.solve(point.gradient), self._moved)
+        return Direction.of(self._objective, point, self._hessian, target, self._moved)
 
     def _serves(self, point, target):
         """Whether steps with the same Hessian are the shorter way, at the pace of the one that led to `point`."""

@@ -176,7 +176,8 @@ class _Model:
     def newton_direction(self, point, target):
         """The `Direction` from `point` that proves a gap: with the factored Hessian, or by conjugate gradients."""
         if self._factored is not None:
-            return Direction.of(self._objective, point, self._factored)
+            moved = self._objective.largest_logit_change(self._factored.point, point)
+            return Direction.of(self._objective, point, self._factored, target, moved)
         return ConjugateGradients(self._objective, self.inverse.dot).direction(point, target)
 
     def update(self, start, end):
