@@ -5,11 +5,10 @@ Its variables are the residuals ``r_i = p_i - q_i`` of probabilities q_i. Of cos
     maximise  sum_i c_i H(q_i) - |w|^2 / 2,   w = sum_i c_i r_i (x_i - m),   H(q) = -q log q - (1 - q) log(1 - q),
 
 subject to ``sum_i c_i r_i = 0`` where there is an intercept. Any q that meets it is a lower bound on the minimum of
-``sum_i c_i L_i + |w|^2 / 2``, and the best one makes its coefficients w. A sweep visits each sample once, in random
-order, and takes the time of one and a half to two passes on one thread; for text that is worth several gradients. X
-stays sparse: the centers m are subtracted in scalars. They matter because samples of word counts have one direction in
-common, on which coordinates work against one another; where the sum of the variables is zero, centering changes
-nothing.
+``sum_i c_i L_i + |w|^2 / 2``, and the best one makes its coefficients w. A sweep visits samples once, in random order,
+and takes twice the time of reading them, on one thread; for text a pass is worth several gradients. X stays sparse: the
+centers m are subtracted in scalars. They matter because samples of word counts have one direction in common, on which
+coordinates work against one another; where the sum of the variables is zero, centering changes nothing.
 
 The sum is zero only at the end. The intercept gives way to it, ``b = intercept + give * sum`` (the method of
 multipliers), and takes on the change after each sweep.
@@ -20,10 +19,12 @@ Source: Yu, Huang and Lin, Dual coordinate descent methods for logistic regressi
 import numpy as np
 from scipy.special import entr
 
-from libc.math cimport INFINITY, isfinite, log, sqrt
+from libc.math cimport INFINITY, isfinite, log
 
 from fastlogreg._design cimport Design
-from fastlogreg._kernels.dispatch cimport dual_problem
+from fastlogreg._kernels.dispatch cimport dual_problem, dual_sweep_sums
+
+from fastlogreg._pointwise import cross_entropy_on_line
 
 # The intercept gives way as a column of this part of all columns' variances would, which they outweigh, and so far that
 # a sum of variables falls to a tenth in a sweep.
@@ -33,6 +34,10 @@ cdef double LEAST_GIVE = 40.0
 # is as good as random.
 cdef Py_ssize_t BLOCK_BYTES = 16 * 1024
 cdef Py_ssize_t MAX_BLOCK_ROWS = 32
+# A visit gains so small a part of what its sample has in the duality gap where the penalty is weak and most samples
+# have little curvature left. Passing over those that gained little then spares a quarter of the passes; where visits
+# gain more it spares a tenth at most, which reading rows here and there costs again.
+cdef double COUPLED = 4.0
 # An extrapolation stays that much of the way to the nearest q of 0 or 1.
 cdef double INSIDE = 0.9
 # A slope that changed its sign is no larger than that part of what it was.
@@ -62,17 +67,22 @@ cdef class Dual:
     ----------
     value : float
         The dual objective after the latest sweep.
+    gap : float
+        About what the sweep found of the duality gap: the sum of each sample's part in it before its visit, in its
+        second order.
     """
 
     cdef readonly double value
+    cdef readonly double gap
     cdef Design _design
     cdef dual_problem _problem
     cdef object _keep_alive
     cdef object _residual, _logits, _coef, _center, _cost, _target
-    cdef object _step, _coef_step
+    # the latest step, and memory for the next one
+    cdef object _step, _coef_step, _spare, _coef_spare, _spare_logits
     cdef double _sum_step, _center_dot_step
     cdef object _random
-    cdef Py_ssize_t _block_rows
+    cdef Py_ssize_t _block_rows, _n_sweeps
 
     def __init__(self, Design design, target, sample_weight, double cost, center=None, double spread=0.0,
                  double intercept=0.0):
@@ -86,98 +96,95 @@ cdef class Dual:
         cdef const double[::1] costs = self._cost
         cdef double[::1] residual = self._residual, logits = self._logits, coef = self._coef
         cdef const double[::1] centers = self._center
-        cdef double[::1] dots = np.zeros(n)
+        cdef double[::1] dots = np.zeros(n), gains = np.zeros(n)
         self._problem.target, self._problem.cost = &targets[0], &costs[0]
         self._problem.center, self._problem.center_dots = &centers[0] if centered else NULL, &dots[0]
         self._problem.center_square = float(self._center @ self._center)
         self._problem.residual, self._problem.logits, self._problem.coef = &residual[0], &logits[0], &coef[0]
         self._problem.give = max(GIVE * spread, LEAST_GIVE / self._cost.sum()) if centered else 0.0
-        self._problem.intercept = intercept
-        self._keep_alive = targets, costs, centers, dots, residual, logits, coef
-        self._step = None
+        self._problem.intercept, self._problem.gains = intercept, &gains[0]
+        self._keep_alive = targets, costs, centers, dots, residual, logits, coef, gains
+        self._step, self._coef_step = np.zeros(n), np.zeros(d)
+        self._spare, self._coef_spare, self._spare_logits = np.empty(n), np.empty(d), np.empty(n)
+        self._n_sweeps = 0
         self._random = np.random.default_rng(0)
         self._block_rows = max(1, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(1, design._bytes_a_row())))
 
     def sweep(self):
-        """Visit every sample once and extrapolate. Returns what the dual objective rose by at least, by its second
-        order; nothing of meaning for the first sweep. One pass.
+        """Visit the samples and extrapolate. Returns how much of X was read, in passes.
+
+        The first two sweeps visit every sample. Then, where samples are coupled, those that gained less than the mean
+        when last visited are passed over, but not twice in a row.
         """
         cdef Py_ssize_t n_blocks = (self._design.n_samples + self._block_rows - 1) // self._block_rows
         cdef const Py_ssize_t[::1] blocks = self._random.permutation(n_blocks).astype(np.intp)
-        cdef double rise, total = self._problem.sum, center_dot = self._problem.center_dot
-        residual, coef = self._residual.copy(), self._coef.copy()
-        self._design.n_passes += 1
+        cdef double total = self._problem.sum, center_dot = self._problem.center_dot
+        cdef dual_sweep_sums sums
+        # what was the step before the latest one holds the change
+        change, coef_change = self._spare, self._coef_spare
+        np.negative(self._residual, out=change)
+        np.negative(self._coef, out=coef_change)
         with nogil:
-            rise = self._design._kernels.dual_sweep(
+            sums = self._design._kernels.dual_sweep(
                 &self._design._view, n_blocks, &blocks[0], self._block_rows, &self._problem)
         self._problem.center = NULL
-        np.subtract(self._residual, residual, out=residual)
-        np.subtract(self._coef, coef, out=coef)
-        self._extrapolate(residual, coef, self._problem.sum - total, self._problem.center_dot - center_dot)
+        change += self._residual
+        coef_change += self._coef
+        cdef bint coupled = self._n_sweeps > 0 and sums.gap > COUPLED * sums.gain
+        self._problem.least_gain = sums.gain / max(sums.n_visits, 1) if coupled else 0.0
+        self._n_sweeps += 1
+        self.gap = sums.gap
+        self._extrapolate(self._problem.sum - total, self._problem.center_dot - center_dot)
         self._problem.intercept += self._problem.give * self._problem.sum
-        return rise
+        return sums.n_entries / max(self._design.n_entries, 1)
 
-    def _extrapolate(self, change, coef_change, double sum_change, double center_dot_change):
+    def _extrapolate(self, double sum_change, double center_dot_change):
         """Newton's step from the sweep's end, in the plane of what the sweep changed and of the latest step.
 
         It is taken where it stays inside and descends; the sweep itself always does. The objective is taken as one to
-        minimise.
+        minimise. What the sweep changed is the latest step from then on, with that step where it was taken.
         """
         cdef dual_problem *problem = &self._problem
-        sums = np.zeros(6)
-        cdef double[::1] sums_ = sums
-        step = self._step
-        if step is None:
-            step, coef_step = np.zeros_like(change), np.zeros_like(coef_change)
-        else:
-            coef_step = self._coef_step
-        _add_entropy(problem, change, step, sums_)
-        directions = [(coef_change, sum_change, center_dot_change), (coef_step, self._sum_step, self._center_dot_step)]
-        here = (self._coef, problem.sum, problem.center_dot)
-        self.value = sums[0] - 0.5 * self._dot(here, here)
+        cdef double[6] of_entropy
+        change, step = self._spare, self._step
+        of_entropy[:] = [0.0, 0.0, 0.0, 0.0, 0.0, 0.0]
+        _add_entropy_slopes(problem, change, step, of_entropy)
+        losses = cross_entropy_on_line(
+            self._logits, self._logits, 0.0, self._target, self._cost, self._design.n_threads
+        )
+        sums = np.array([problem.sum, sum_change, self._sum_step])
+        center_dots = np.array([problem.center_dot, center_dot_change, self._center_dot_step])
+        products = np.empty((3, 3))
+        _write_products(self._coef, self._coef_spare, self._coef_step, products)
+        products += problem.center_square * np.outer(sums, sums)
+        products -= np.outer(sums, center_dots) + np.outer(center_dots, sums)
+        self.value = losses[0] + of_entropy[0] - 0.5 * products[0, 0]
         at_intercept = problem.intercept + problem.give * problem.sum
-        slopes = np.array([self._dot(here, v) + at_intercept * v[1] for v in directions]) + sums[1:3]
-        first, second = directions
-        cdef double size = sqrt(self._dot(first, first) + problem.give * first[1] * first[1] + sums[3])
-        cdef double step_size = sqrt(self._dot(second, second) + problem.give * second[1] * second[1] + sums[5])
-        cdef double mixed = self._dot(first, second) + problem.give * first[1] * second[1] + sums[4]
-        self._step, self._coef_step = change, coef_change
+        entropy_slopes = np.array([of_entropy[1], of_entropy[2]])
+        slopes = products[0, 1:] + at_intercept * sums[1:] + entropy_slopes
+        curvatures = products[1:, 1:] + problem.give * np.outer(sums[1:], sums[1:])
+        shares = _newton_shares(slopes, curvatures, of_entropy[3], of_entropy[4], of_entropy[5])
+        self._spare, self._step = step, change
+        self._coef_spare, self._coef_step = self._coef_step, self._coef_spare
         self._sum_step, self._center_dot_step = sum_change, center_dot_change
-        if not (size > 0 and step_size > 0):
+        if shares is None:
             return
-        mixed = mixed / size / step_size
-        if not mixed * mixed < DEPENDENT:
-            return
-        sizes = np.array([size, step_size])
-        shares = slopes / sizes
-        shares = -(shares - mixed * shares[::-1]) / (1.0 - mixed * mixed) / sizes
-        further = shares[0] * change + shares[1] * step
-        further_coef = shares[0] * coef_change + shares[1] * coef_step
-        cdef double of_sum = shares[0] * sum_change + shares[1] * second[1]
-        cdef double of_center_dot = shares[0] * center_dot_change + shares[1] * second[2]
-        cdef double length = min(1.0, INSIDE * _room(problem, further))
-        along = (further_coef, of_sum, of_center_dot)
+        cdef double of_change = shares[0], of_step = shares[1]
+        cdef double length = min(1.0, INSIDE * _room(problem, change, of_change, step, of_step))
         slope = float(shares @ slopes)
         end_slope = (
-            slope - sums[1:3] @ shares + length * (self._dot(along, along) + problem.give * of_sum * of_sum)
-            + _entropy_slope(problem, further, length)
+            slope - entropy_slopes @ shares + length * (shares @ curvatures @ shares)
+            + _entropy_slope(problem, step, length, self._spare_logits)
         )
         if not (isfinite(end_slope) and end_slope <= -SLOPE_LEFT * slope):
             return
-        self._residual += length * further
-        self._coef += length * further_coef
-        problem.sum += length * of_sum
-        problem.center_dot += length * of_center_dot
-        self._step = change + length * further
-        self._coef_step = coef_change + length * further_coef
-        self._sum_step = sum_change + length * of_sum
-        self._center_dot_step = center_dot_change + length * of_center_dot
-        _write_logits(problem, self._design.n_samples)
-
-    cdef double _dot(self, left, right):
-        """Of two sets of centered coefficients."""
-        cdef double product = float(left[0] @ right[0]) - left[1] * right[2] - right[1] * left[2]
-        return product + left[1] * right[1] * self._problem.center_square
+        _add_step(length, step, 0.0, change, self._residual)
+        _add_step(length * of_step, self._coef_spare, length * of_change, self._coef_step, self._coef)
+        self._logits[:] = self._spare_logits
+        problem.sum += length * (shares @ sums[1:])
+        problem.center_dot += length * (shares @ center_dots[1:])
+        self._sum_step += length * (shares @ sums[1:])
+        self._center_dot_step += length * (shares @ center_dots[1:])
 
     def end(self):
         """Coefficients (d,), the intercept, and a lower bound on the minimum of ``sum_i c_i L_i + |w|^2 / 2``: minus
@@ -201,32 +208,77 @@ cdef class Dual:
         return coef, self._problem.intercept - float(self._center @ coef), bound
 
 
-cdef void _add_entropy(const dual_problem *problem, const double[::1] first, const double[::1] second,
-                       double[::1] sums) noexcept:
-    """The entropy, and of what is minimised, its negative: the slopes along two directions, and the curvatures along
-    the first, both, and the second."""
-    cdef double q, rest, log_q, log_rest, curvature
+def _newton_shares(slopes, curvatures, double first, double mixed, double second):
+    """The shares (2,) of two directions in Newton's step, of slopes and of curvatures (2, 2) and those given besides;
+    None where the two are one.
+    """
+    first, mixed, second = first + curvatures[0, 0], mixed + curvatures[0, 1], second + curvatures[1, 1]
+    if not (first > 0 and second > 0):
+        return None
+    sizes = np.sqrt([first, second])
+    mixed /= sizes[0] * sizes[1]
+    if not mixed * mixed < DEPENDENT:
+        return None
+    shares = slopes / sizes
+    return -(shares - mixed * shares[::-1]) / (1.0 - mixed * mixed) / sizes
+
+
+cdef void _write_products(const double[::1] first, const double[::1] second, const double[::1] third,
+                          double[:, ::1] products) noexcept:
+    """All products of three vectors with one another."""
+    cdef double a, b, c, aa = 0.0, ab = 0.0, ac = 0.0, bb = 0.0, bc = 0.0, cc = 0.0
+    cdef Py_ssize_t j
+    for j in range(first.shape[0]):
+        a, b, c = first[j], second[j], third[j]
+        aa += a * a
+        ab += a * b
+        ac += a * c
+        bb += b * b
+        bc += b * c
+        cc += c * c
+    products[0, 0], products[1, 1], products[2, 2] = aa, bb, cc
+    products[0, 1], products[0, 2], products[1, 2] = ab, ac, bc
+    products[1, 0], products[2, 0], products[2, 1] = ab, ac, bc
+
+
+cdef void _add_step(double of_step, const double[::1] step, double of_change, double[::1] change,
+                    double[::1] values) noexcept:
+    """Add ``of_step step + of_change change`` to the values and to the change."""
+    cdef double added
+    cdef Py_ssize_t j
+    for j in range(values.shape[0]):
+        added = of_step * step[j] + of_change * change[j]
+        values[j] += added
+        change[j] += added
+
+
+cdef void _add_entropy_slopes(const dual_problem *problem, const double[::1] first, const double[::1] second,
+                              double *sums) noexcept:
+    """What the entropy has more than the losses at the logits; and of what is minimised, its negative: the slopes along
+    two directions, and the curvatures along the first, both, and the second."""
+    cdef double q, rest, slope, curvature
     cdef Py_ssize_t i
     for i in range(first.shape[0]):
         q = problem.target[i] - problem.residual[i]
         rest = (1.0 - problem.target[i]) + problem.residual[i]
         if problem.cost[i] == 0.0 or q <= 0.0 or rest <= 0.0:
             continue
-        log_q, log_rest = log(q), log(rest)
-        sums[0] -= problem.cost[i] * (q * log_q + rest * log_rest)
-        sums[1] -= problem.cost[i] * (log_q - log_rest) * first[i]
-        sums[2] -= problem.cost[i] * (log_q - log_rest) * second[i]
-        curvature = problem.cost[i] / (q * rest)
+        slope, curvature = problem.cost[i] * problem.logits[i], problem.cost[i] / (q * rest)
+        sums[0] += slope * problem.residual[i]
+        sums[1] -= slope * first[i]
+        sums[2] -= slope * second[i]
         sums[3] += curvature * first[i] * first[i]
         sums[4] += curvature * first[i] * second[i]
         sums[5] += curvature * second[i] * second[i]
 
 
-cdef double _room(const dual_problem *problem, const double[::1] step) noexcept:
-    """The length at which the first q is 0 or 1."""
+cdef double _room(const dual_problem *problem, const double[::1] change, double of_change, double[::1] step,
+                  double of_step) noexcept:
+    """The length at which the first q is 0 or 1 along ``of_change change + of_step step``, which the step becomes."""
     cdef double room = INFINITY
     cdef Py_ssize_t i
     for i in range(step.shape[0]):
+        step[i] = of_change * change[i] + of_step * step[i]
         if problem.cost[i] == 0.0:
             continue
         if step[i] > 0:
@@ -236,22 +288,16 @@ cdef double _room(const dual_problem *problem, const double[::1] step) noexcept:
     return room
 
 
-cdef double _entropy_slope(const dual_problem *problem, const double[::1] step, double length) noexcept:
-    cdef double slope = 0.0, residual, rest
+cdef double _entropy_slope(const dual_problem *problem, const double[::1] step, double length,
+                           double[::1] logits_out) noexcept:
+    """The slope at the end of a step, and the logits there."""
+    cdef double slope = 0.0, q, rest
     cdef Py_ssize_t i
     for i in range(step.shape[0]):
-        if step[i] != 0.0 and problem.cost[i] != 0.0:
-            residual = problem.residual[i] + length * step[i]
-            rest = (1.0 - problem.target[i]) + residual
-            slope -= problem.cost[i] * step[i] * log((problem.target[i] - residual) / rest)
+        logits_out[i] = problem.logits[i]
+        if problem.cost[i] != 0.0 and step[i] != 0.0:
+            q = problem.target[i] - (problem.residual[i] + length * step[i])
+            rest = (1.0 - problem.target[i]) + (problem.residual[i] + length * step[i])
+            logits_out[i] = log(q / rest)
+            slope -= problem.cost[i] * step[i] * logits_out[i]
     return slope
-
-
-cdef void _write_logits(const dual_problem *problem, Py_ssize_t n) noexcept:
-    cdef double q, rest
-    cdef Py_ssize_t i
-    for i in range(n):
-        q = problem.target[i] - problem.residual[i]
-        rest = (1.0 - problem.target[i]) + problem.residual[i]
-        if problem.cost[i] != 0.0 and q > 0.0 and rest > 0.0:
-            problem.logits[i] = log(q / rest)

@@ -2,6 +2,7 @@
 
 import functools
 import importlib
+import itertools
 import math
 
 import numpy as np
@@ -15,7 +16,8 @@ from sklearn.exceptions import ConvergenceWarning
 from fastlogreg import LogisticRegression
 from fastlogreg._design import as_design
 from fastlogreg._objective import Objective
-from fastlogreg.solvers.dual import MAX_SWEEPS, dual_start
+from fastlogreg.solvers._common import Solution, gap_target
+from fastlogreg.solvers.dual import MAX_PASSES, dual_steps
 from fastlogreg.solvers.newton import newton
 
 N, D = 700, 900
@@ -100,26 +102,64 @@ class TestSweep:
         assert_allclose(bound, cost @ entropy - 0.5 * w @ w, rtol=1e-5)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
-    def test_rises_to_the_value(self, fit_intercept, monkeypatch):
-        """What a sweep says it gained is what the bound gains, but for the extrapolation, which gains more."""
+    def test_rises(self, fit_intercept, monkeypatch):
         monkeypatch.setattr("fastlogreg._objective.IN_COMMON", 1.0)
         monkeypatch.setattr("fastlogreg._objective.FREE_PARAMETERS", 0.0)
         dual = objective_of(*text(), fit_intercept=fit_intercept).dual()
         values = []
         for _ in range(12):
-            rise = dual.sweep()
+            dual.sweep()
             values.append(dual.value)
         assert np.all(np.diff(values[3:]) > -1e-6 * values[-1])
-        assert 0 < rise < 1e-2 * values[-1]
 
-    def test_one_pass(self):
+    def test_value(self):
+        """The entropy less half of the squared coefficients: the bound, once the sum of the variables is zero."""
         objective = objective_of(*text())
         dual = objective.dual()
-        before = objective.n_passes
+        for _ in range(40):
+            dual.sweep()
+        assert_allclose(dual.value, dual.end()[2], rtol=1e-7)
+
+    @pytest.mark.parametrize("C", [1.0, 10.0, 100.0])
+    def test_gap(self, C):
+        """What a sweep found of it is what it leaves, or several times that."""
+        objective = objective_of(*centered(), l2=1 / (4000 * C))
+        dual = objective.dual()
+        left, n_sweeps = math.inf, 0
+        while left > 1e-8 * dual.value:
+            dual.sweep()
+            n_sweeps += 1
+            coef, intercept, bound = dual.end()
+            left = value_at(objective, coef, intercept) / objective.l2 - bound
+            if left < 1e-4 * dual.value:
+                assert 0.5 * left < dual.gap < 10 * left
+        assert n_sweeps < 60
+
+    def test_strong_penalties_visit_every_sample(self):
+        dual = objective_of(*text(), l2=1e-3).dual()
+        assert [dual.sweep() for _ in range(10)] == [1.0] * 10
+
+    def test_passes_over(self):
+        """With a weak penalty those that gain little, but not twice in a row: an account of what was read."""
+        dual = objective_of(*text(), l2=1e-6).dual()
+        parts = [dual.sweep() for _ in range(30)]
+        assert parts[:2] == [1.0, 1.0]
+        assert all(first + second >= 1.0 - 1e-12 for first, second in itertools.pairwise(parts))
+        assert np.mean(parts[3:]) < 0.75
+
+    def test_no_sample_of_weight_zero_is_read(self):
+        X, target = text()
+        weight = (np.arange(N) % 2).astype(float)
+        part = objective_of(X, target, sample_weight=weight).dual().sweep()
+        assert part == X[1::2].nnz / X.nnz
+
+    def test_end_takes_a_pass(self):
+        objective = objective_of(*text())
+        dual = objective.dual()
         dual.sweep()
-        assert objective.n_passes == before + 1
+        before = objective.n_passes
         dual.end()
-        assert objective.n_passes == before + 2
+        assert objective.n_passes == before + 1
 
 
 OPTIONS = {
@@ -146,7 +186,7 @@ class TestBound:
         objective = objective_of(X, target, **OPTIONS[options](rng))
         best = minimum(objective)
         dual = objective.dual()
-        for n_sweeps in range(120):
+        for n_sweeps in range(200):
             dual.sweep()
             if n_sweeps in (0, 1, 5):
                 assert objective.l2 * dual.end()[2] <= best * (1 + 1e-12)
@@ -173,14 +213,33 @@ class TestBound:
         assert objective_of(*text()).dual().end()[2] == -np.inf
 
 
-class TestStart:
-    def test_proves_its_end(self):
-        objective = objective_of(*text())
-        start, bound = dual_start(objective, objective.start(), tol=1e-4, max_iter=100)
-        point = objective.evaluate(start)
-        assert 0 <= point.value - bound <= 1e-8 * point.value
-        best = minimum(objective)
-        assert bound <= best <= point.value
+def steps(objective, start=None, *, tol=1e-4, max_iter=100):
+    start = objective.start() if start is None else start
+    return dual_steps(objective, start, tol=tol, max_iter=max_iter, on_iteration=lambda *_: None)
+
+
+class TestSteps:
+    @pytest.mark.parametrize("l2", [1e-3, 1e-4, 1e-5])
+    def test_proves_its_end(self, l2):
+        objective = objective_of(*text(), l2=l2)
+        solution = steps(objective)
+        assert isinstance(solution, Solution)
+        assert solution.gap <= gap_target(solution.point, 1e-4)
+        assert 0 <= solution.point.value - minimum(objective) <= solution.gap
+
+    @pytest.mark.parametrize("l2", [1e-3, 1e-4])
+    def test_a_proof_that_failed(self, l2, monkeypatch):
+        """Sweeps go on from there, and every pass is counted."""
+        expected = steps(objective_of(*text(), l2=l2))
+        monkeypatch.setattr("fastlogreg.solvers.dual.PROVABLE", 100.0)
+        objective = objective_of(*text(), l2=l2)
+        evaluations = []
+        evaluate = objective.evaluate
+        monkeypatch.setattr(objective, "evaluate", lambda parameters: evaluations.append(1) or evaluate(parameters))
+        solution = steps(objective)
+        assert len(evaluations) > 1
+        assert solution.gap <= gap_target(solution.point, 1e-4)
+        assert_allclose(solution.point.value, expected.point.value, rtol=2e-9)
 
     def test_no_dual_problem(self):
         X, target = text()
@@ -191,7 +250,7 @@ class TestStart:
             objective_of(X, target, fit_intercept=False),  # much in common
         ):
             assert objective.dual() is None
-            start, bound = dual_start(objective, objective.start(), tol=1e-4, max_iter=100)
+            start, bound = steps(objective)
             assert_array_equal(start, objective.start())
             assert bound == -np.inf
 
@@ -203,7 +262,7 @@ class TestStart:
         given = objective.start()
         given[3] = 1.0
         before = objective.n_passes
-        start, bound = dual_start(objective, given, tol=1e-4, max_iter=100)
+        start, bound = steps(objective, given)
         assert start is given
         assert bound == -np.inf
         assert objective.n_passes == before
@@ -212,15 +271,16 @@ class TestStart:
     def test_max_iter(self, max_iter):
         objective = objective_of(*text())
         before = objective.n_passes
-        dual_start(objective, objective.start(), tol=1e-8, max_iter=max_iter)
-        assert objective.n_passes - before == max_iter + (max_iter > 0)
+        _, bound = steps(objective, tol=1e-8, max_iter=max_iter)
+        assert max_iter <= objective.n_passes - before - (max_iter > 0) < max_iter + 1
+        assert bound <= minimum(objective)
 
     def test_gives_up(self):
         """Next to no penalty."""
         objective = objective_of(*text(), l2=1e-13)
         before = objective.n_passes
-        dual_start(objective, objective.start(), tol=1e-4, max_iter=1000)
-        assert objective.n_passes - before < MAX_SWEEPS
+        steps(objective, max_iter=1000)
+        assert objective.n_passes - before < MAX_PASSES
 
     @pytest.mark.parametrize("repeats", [2, 30])
     def test_repeated_entries(self, repeats):
@@ -241,7 +301,7 @@ class TestFit:
         X, target = centered()
         fit = LogisticRegression(C=C, fit_intercept=fit_intercept).fit(X, target)
         module = importlib.import_module("fastlogreg.solvers.newton")  # its function has the same name
-        monkeypatch.setattr(module, "dual_start", lambda objective, start, **_: (start, -np.inf))
+        monkeypatch.setattr(module, "dual_steps", lambda objective, start, **_: (start, -np.inf))
         alone = LogisticRegression(C=C, fit_intercept=fit_intercept).fit(X, target)
         assert fit.gap_ <= 2e-9
         assert fit.gap_proven_

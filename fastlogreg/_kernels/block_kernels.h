@@ -77,7 +77,18 @@ typedef struct {
     double *coef;           /* sum_i cost_i (p_i - q_i) x_i */
     double intercept;       /* of centered columns, where the sum of variables is zero */
     double sum, center_dot; /* sum_i cost_i (p_i - q_i), and coef . center */
+    double *gains;          /* of each sample's latest visit, or PASSED_OVER */
+    double least_gain;      /* a sample whose latest gain is less is passed over, but not twice in a row */
 } dual_problem;
+
+#define PASSED_OVER (-1.0)
+
+/* What a sweep of the dual did. */
+typedef struct {
+    double gain;                   /* what the dual objective fell by, in its second order */
+    double gap;                    /* the duality gap, in its second order, of each sample before its visit */
+    ptrdiff_t n_visits, n_entries; /* samples visited, and their entries */
+} dual_sweep_sums;
 
 /* Coefficients, gradients, logits and residuals of K outputs are K rows, one after the other: `coef` and
  * `gradient` with n_features entries a row, `logits` and `residual` with their leading dimension given. */
@@ -115,10 +126,9 @@ typedef struct {
                             const sparse_pattern *pattern, double *row_values, int32_t *row,
                             const sparse_products *products);
 
-    /* CSR: a sweep of dual coordinate descent over blocks of block_rows samples: see csr_rows.h. Returns what the dual
-     * objective fell by, in its second order. */
-    double (*dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks, ptrdiff_t block_rows,
-                         dual_problem *dual);
+    /* CSR: a sweep of dual coordinate descent over blocks of block_rows samples: see csr_rows.h. */
+    dual_sweep_sums (*dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks,
+                                  ptrdiff_t block_rows, dual_problem *dual);
 
     /* Many classes at once: coefficients and gradients have a row of `width` for each feature, logits and residuals one
      * for each sample of the block; width is a multiple of PANEL_ALIGNMENT.

@@ -195,14 +195,15 @@ PREFETCHES NAME(ask_for_rows)(const design_view *X, ptrdiff_t first, ptrdiff_t c
     ask_for_bytes((const INDEX *)X->columns + begin, n * (ptrdiff_t)sizeof(INDEX));
 }
 
-/* For each sample, the residual that minimises the dual objective while the others are fixed: see dual_minimizer. */
-static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks, ptrdiff_t block_rows,
-                               dual_problem *dual) {
+/* For each sample, the residual that minimises the dual objective while the others are fixed: see dual_step. */
+static dual_sweep_sums NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const ptrdiff_t *blocks,
+                                        ptrdiff_t block_rows, dual_problem *dual) {
     VALUES(X);
     const INDEX *columns = X->columns, *starts = X->row_starts;
     const ptrdiff_t n = X->n_samples;
     const double zero = 0.0;
-    double *w = dual->coef, fall = 0.0;
+    double *w = dual->coef;
+    dual_sweep_sums sums = {0};
     for (ptrdiff_t b = 0; b < n_blocks; b++) {
         const ptrdiff_t first = blocks[b] * block_rows;
         const ptrdiff_t count = n - first < block_rows ? n - first : block_rows;
@@ -211,9 +212,11 @@ static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const p
             NAME(ask_for_rows)(X, next, n - next < PREFETCHED_ROWS ? n - next : PREFETCHED_ROWS);
         }
         for (ptrdiff_t i = first; i < first + count; i++) {
-            if (dual->cost[i] == 0.0)
+            if (passes_over(dual, i))
                 continue;
             const INDEX begin = starts[i], end = starts[i + 1];
+            sums.n_visits++;
+            sums.n_entries += end - begin;
             if (dual->center)
                 NAME(logits)(X, i, 1, 1, dual->center, &zero, &dual->center_dots[i], 1);
             double dot[4] = {0.0}, square[4] = {0.0}; /* four chains hide the additions' latency */
@@ -231,12 +234,12 @@ static double NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks, const p
             }
             const double x_dot = (dot[0] + dot[1]) + (dot[2] + dot[3]);
             const double x_square = (square[0] + square[1]) + (square[2] + square[3]);
-            const double step = dual_step(dual, i, x_dot, x_square, &fall);
+            const double step = dual_step(dual, i, x_dot, x_square, &sums);
             for (at = begin; at < end; at++)
                 w[columns[at]] += step * VALUE(at);
         }
     }
-    return fall;
+    return sums;
 }
 
 static const layout_kernels NAME(kernels) = {

@@ -58,6 +58,14 @@ cdef extern from "block_kernels.h" nogil:
         double intercept
         double sum
         double center_dot
+        double *gains
+        double least_gain
+
+    ctypedef struct dual_sweep_sums:
+        double gain
+        double gap
+        Py_ssize_t n_visits
+        Py_ssize_t n_entries
 
     ctypedef struct layout_kernels:
         void (*logits)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t n_outputs,
@@ -80,8 +88,8 @@ cdef extern from "block_kernels.h" nogil:
                              const double *coef, const double *intercept, double *logits_out) noexcept nogil
         void (*add_class_gradient)(const design_view *, Py_ssize_t first, Py_ssize_t count, Py_ssize_t width,
                                    const double *residual, double *gradient) noexcept nogil
-        double (*dual_sweep)(const design_view *, Py_ssize_t n_blocks, const Py_ssize_t *blocks, Py_ssize_t block_rows,
-                             dual_problem *dual) noexcept nogil
+        dual_sweep_sums (*dual_sweep)(const design_view *, Py_ssize_t n_blocks, const Py_ssize_t *blocks,
+                                      Py_ssize_t block_rows, dual_problem *dual) noexcept nogil
 
     ctypedef struct block_sums:
         double loss

@@ -16,9 +16,19 @@
 
 static inline double scalar_sigmoid(double u) { return 1.0 / (1.0 + exp(-u)); }
 
-/* Moves the residual and the sums of it, adds the fall of the dual objective to *fall, and returns what is to be added
- * to the coefficients in units of x_i. */
-static inline double dual_step(dual_problem *dual, ptrdiff_t i, double x_dot, double x_square, double *fall) {
+/* Whether to pass sample i over in this sweep. */
+static inline int passes_over(dual_problem *dual, ptrdiff_t i) {
+    if (dual->cost[i] == 0.0)
+        return 1;
+    if (!(dual->gains[i] != PASSED_OVER && dual->gains[i] < dual->least_gain))
+        return 0;
+    dual->gains[i] = PASSED_OVER;
+    return 1;
+}
+
+/* Moves the residual and the sums of it, adds to the sums of the sweep, and returns what is to be added to the
+ * coefficients in units of x_i. */
+static inline double dual_step(dual_problem *dual, ptrdiff_t i, double x_dot, double x_square, dual_sweep_sums *sums) {
     const double cost = dual->cost[i];
     const double p = dual->target[i], center_dot = dual->center_dots[i], before = dual->logits[i];
     const double off_center = x_dot - dual->sum * center_dot - dual->center_dot + dual->sum * dual->center_square;
@@ -41,7 +51,10 @@ static inline double dual_step(dual_problem *dual, ptrdiff_t i, double x_dot, do
     /* p - q, of labels without cancellation */
     const double residual = p > 0.5 ? scalar_sigmoid(-theta) - (1.0 - p) : p - scalar_sigmoid(theta);
     const double step = cost * (residual - dual->residual[i]);
-    *fall += 0.5 * (before - u) * step;
+    const double gain = 0.5 * (before - u) * step;
+    dual->gains[i] = gain > 0.0 ? gain : 0.0;
+    sums->gain += gain;
+    sums->gap += 0.5 * cost * q_before * ((1.0 - p) + dual->residual[i]) * (before - u) * (before - u);
     dual->residual[i] = residual;
     dual->logits[i] = theta;
     dual->sum += step;

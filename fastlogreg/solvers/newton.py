@@ -34,7 +34,7 @@ from fastlogreg.solvers._common import (
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers._newton_step import Direction, step_along
-from fastlogreg.solvers.dual import dual_start
+from fastlogreg.solvers.dual import dual_steps
 from fastlogreg.solvers.pilot import pilot_steps
 from fastlogreg.solvers.preconditioned import preconditioned_steps
 from fastlogreg.solvers.sampled import sampled_steps
@@ -123,7 +123,10 @@ def _from_preconditioned_steps(objective, start, *, tol, max_iter, on_iteration)
     patience = NEWTON_STEPS * _passes_of_a_hessian(objective) if has_cheap_matrix(objective) else math.inf
     # Conjugate gradients for two classes may need as many steps as from the start.
     at_most = max(max_iter // 2, max_iter - LAST_STEPS) if objective.n_outputs > 1 else max_iter // 2
-    start, bound = dual_start(objective, start, tol=tol, max_iter=at_most)
+    ended = dual_steps(objective, start, max_iter=at_most, **options)
+    if isinstance(ended, Solution):
+        return ended
+    start, bound = ended
     ended = preconditioned_steps(objective, start, bound=bound, max_iter=at_most, patience=patience, **options)
     if isinstance(ended, Solution):
         return ended
