@@ -177,6 +177,7 @@ cdef class NewtonSteps(Steps):
         self._only_curvature_of_block(block_weight)
 
     cdef _only_curvature_of_block(self, double block_weight):
+        """The curvature of the last pass in place of all before."""
         self.curvature[:] = 0.0
         self._add_curvature(self._curvatures[:self.block.count])
         self.curvature_weight = block_weight
@@ -202,6 +203,7 @@ cdef class NewtonSteps(Steps):
         self._take_newton_step(1.0 if move <= LARGEST_MOVE else LARGEST_MOVE / move)
 
     cdef _sum_curvature(self, double block_weight):
+        """Add the curvature of the last pass."""
         self._add_curvature(self._curvatures[:self.block.count])
         self.curvature_weight += block_weight
 
