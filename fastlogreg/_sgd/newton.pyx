@@ -3,7 +3,9 @@
 import numpy as np
 
 from libc.math cimport fabs, tanh
-from scipy.linalg.cython_lapack cimport dpotrf, dpotrs
+from libc.string cimport memset
+from scipy.linalg.cython_blas cimport dtrsv
+from scipy.linalg.cython_lapack cimport dpotrf
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
 from fastlogreg._sgd.rows cimport RowBlock, Steps
@@ -86,6 +88,11 @@ cdef class NewtonSteps(Steps):
     cdef public double curvature_weight
     cdef public double factor_weight
     cdef public Py_ssize_t n_blocks
+    cdef double[::1] _residual
+    cdef double[::1] _curvatures
+    cdef double[::1] _moves
+    cdef double[::1] _gradient
+    cdef double[::1] _newton_step
 
     def __init__(self, coef, double intercept, bint sparse, double alpha, bint fit_intercept):
         n_features = len(coef)
@@ -99,6 +106,9 @@ cdef class NewtonSteps(Steps):
             self.coef[n_features] = intercept
         self.curvature, self.factor = np.zeros((2, self.block.width, self.block.width))
         self.scale = np.ones(self.block.width)
+        # Of the rows of a block, and of its coefficients.
+        self._residual, self._curvatures, self._moves = np.zeros((3, self.block.capacity))
+        self._gradient, self._newton_step = np.zeros((2, self.block.width))
 
     def __reduce__(self):
         arrays = self.coef, self.curvature, self.factor, self.scale
@@ -118,9 +128,8 @@ cdef class NewtonSteps(Steps):
         self.penalty_sum += block_weight * 0.5 * self.alpha * self._square()
         self.weight += block_weight
         if self.exact:
-            loss, curvature = self._pass(self.gradient, bound=not self._is_near())
-            self.loss_sum += loss
-            self._add_curvature(curvature)
+            self.loss_sum += self._pass(self.gradient, bound=not self._is_near())
+            self._add_curvature(self._curvatures[:block.count])
         elif self.n_blocks == 0:
             self._first_block(block_weight)
         else:
@@ -164,82 +173,91 @@ cdef class NewtonSteps(Steps):
         self.best = value, self.coef.copy()
         self.gradient[:self.block.n_features] += self.alpha * self.weight * self.coef[:self.block.n_features]
         self._factorize()
-        step = self._step(self.gradient)
-        self.gap = 0.5 * float(step @ self.gradient) / self.weight
-        self.coef -= step
+        self._solve(self.gradient)
+        self.gap = 0.5 * float(np.dot(self._newton_step, self.gradient)) / self.weight
+        self._take_newton_step(1.0)
         return value
 
     cdef _first_block(self, double block_weight):
         """Newton steps for the block alone, until they are small."""
-        gradient = np.zeros_like(self.coef)
+        cdef double move, loss
         for repeat in range(5):
-            gradient[:] = 0.0
-            loss, curvature = self._pass(gradient, bound=True)
+            loss = self._block_gradient(block_weight)
             if repeat == 0:
                 self.loss_sum += loss
-            gradient[:self.block.n_features] += self.alpha * block_weight * self.coef[:self.block.n_features]
-            self.curvature[:] = 0.0
-            self._add_curvature(curvature)
-            self.curvature_weight = block_weight
-            self._factorize()
-            step = self._step(gradient)
-            move = self._largest_move(step)
-            step *= min(1.0, LARGEST_MOVE / max(move, LARGEST_MOVE))
-            self.coef -= step
+            self._only_curvature_of_block(block_weight)
+            self._solve(self._gradient)
+            move = self._largest_move()
+            self._take_newton_step(min(1.0, LARGEST_MOVE / max(move, LARGEST_MOVE)))
             if not move > 0.3:
                 break
+        self._pass(self._gradient, bound=True)
+        self._only_curvature_of_block(block_weight)
+
+    cdef _only_curvature_of_block(self, double block_weight):
+        """The curvature of the last pass in place of all before."""
         self.curvature[:] = 0.0
-        _, curvature = self._pass(gradient, bound=True)
-        self._add_curvature(curvature)
+        self._add_curvature(self._curvatures[:self.block.count])
+        self.curvature_weight = block_weight
         self._factorize()
 
     cdef _next_block(self, double block_weight):
-        gradient = np.zeros_like(self.coef)
-        loss, curvature = self._pass(gradient, bound=True)
-        self.loss_sum += loss
-        gradient[:self.block.n_features] += self.alpha * block_weight * self.coef[:self.block.n_features]
-        known = self.curvature_weight >= ROWS_A_PARAMETER * len(self.coef)
-        summed = not known or self.n_blocks % SPARSE_CURVATURE == 0
+        cdef double move
+        self.loss_sum += self._block_gradient(block_weight)
+        cdef bint known = self.curvature_weight >= ROWS_A_PARAMETER * self.block.width
+        cdef bint summed = not known or self.n_blocks % SPARSE_CURVATURE == 0
         if summed:
-            self._add_curvature(curvature)
-            self.curvature_weight += block_weight
+            self._sum_curvature(block_weight)
             if self.weight >= STALE * self.factor_weight:
                 self._factorize()
-        step = self._step(gradient)
-        move = self._largest_move(step)
+        self._solve(self._gradient)
+        move = self._largest_move()
         if not move <= TRUSTED_MOVE and self.factor_weight < self.weight:
             if not summed:
-                self._add_curvature(curvature)
-                self.curvature_weight += block_weight
+                self._sum_curvature(block_weight)
             self._factorize()
-            step = self._step(gradient)
-            move = self._largest_move(step)
-        if not move <= LARGEST_MOVE:
-            step *= LARGEST_MOVE / move
-        self.coef -= step
+            self._solve(self._gradient)
+            move = self._largest_move()
+        self._take_newton_step(1.0 if move <= LARGEST_MOVE else LARGEST_MOVE / move)
 
-    cdef _pass(self, double[::1] gradient, bint bound):
-        """Adds the block's gradient; returns its loss and its samples' curvatures (m,), with `bound` those of the
-        quadratic bound for samples far on the wrong side."""
+    cdef _sum_curvature(self, double block_weight):
+        """Add the curvature of the last pass."""
+        self._add_curvature(self._curvatures[:self.block.count])
+        self.curvature_weight += block_weight
+
+    cdef double _block_gradient(self, double block_weight):
+        """The gradient of the block and its share of the penalty; returns the block's loss."""
+        cdef double[::1] coef = self.coef
+        cdef Py_ssize_t j
+        memset(&self._gradient[0], 0, self._gradient.shape[0] * sizeof(double))
+        cdef double loss = self._pass(self._gradient, bound=True)
+        for j in range(self.block.n_features):
+            self._gradient[j] += self.alpha * block_weight * coef[j]
+        return loss
+
+    cdef double _pass(self, double[::1] gradient, bint bound):
+        """Adds the block's gradient and sets its samples' curvatures, with `bound` those of the quadratic bound for
+        samples far on the wrong side; returns the block's loss."""
         cdef RowBlock block = self.block
         cdef const block_kernels *kernels = active_kernels()
         cdef const layout_kernels *of_layout = block.kernels()
         cdef design_view view = block.view()
         cdef Py_ssize_t m = block.count, i
         cdef double zero = 0.0, loss, u
-        cdef double[::1] coef = self.coef, residual = np.empty(m), curvature = np.empty(m)
+        cdef double[::1] coef = self.coef
         cdef double *logits = &block._logits[0]
+        cdef double *residual = &self._residual[0]
+        cdef double *curvature = &self._curvatures[0]
         with nogil:
             of_layout.logits(&view, 0, m, 1, &coef[0], &zero, logits, m)
-            loss = kernels.bce(m, logits, &block._target[0], &block._weight[0], 1, NULL, &residual[0],
-                               &curvature[0]).loss
-            of_layout.add_gradient(&view, 0, m, 1, &residual[0], m, &gradient[0])
+            loss = kernels.bce(m, logits, &block._target[0], &block._weight[0], 1, NULL, residual, curvature).loss
+            of_layout.add_gradient(&view, 0, m, 1, residual, m, &gradient[0])
             if bound:
                 for i in range(m):
                     u = fabs(logits[i])
                     if u > FAR and fabs(residual[i]) > 0.5 * block._weight[i]:
                         curvature[i] = block._weight[i] * 0.5 * tanh(0.5 * u) / u
-        return loss, curvature.base
+        return loss
 
     cdef _add_curvature(self, double[::1] weight):
         """``curvature += Z' diag(weight) Z`` of the block, in the upper triangle."""
@@ -255,35 +273,47 @@ cdef class NewtonSteps(Steps):
         self.factor_weight, self.scale = self.weight, scale
         factorize(self.curvature, share, scale, self.block.n_features + self.fit_intercept, self.factor)
 
-    cdef _step(self, gradient):
-        """``H^-1 gradient`` with the curvature scaled to all samples so far."""
-        cdef int size = <int>(self.block.n_features + self.fit_intercept), stride = <int>self.block.width
-        cdef int one = 1, info
+    cdef _solve(self, const double[::1] gradient):
+        """Set the step ``H^-1 gradient``, with the curvature scaled to all samples so far."""
+        cdef int size = <int>(self.block.n_features + self.fit_intercept), stride = <int>self.block.width, one = 1
         cdef double[:, ::1] factor = self.factor
-        step = gradient * self.scale
-        cdef double[::1] x = step
-        if size:
-            with nogil:
-                dpotrs(b"L", &size, &one, &factor[0, 0], &stride, &x[0], &size, &info)
-        step *= self.scale * (self.factor_weight / self.weight)
-        return step
+        cdef double[::1] scale = self.scale, x = self._newton_step
+        cdef double share = self.factor_weight / self.weight
+        cdef Py_ssize_t j, width = x.shape[0]
+        with nogil:
+            for j in range(width):
+                x[j] = scale[j] * gradient[j]
+            if size:  # dpotrs would copy the factor
+                dtrsv(b"L", b"N", b"N", &size, &factor[0, 0], &stride, &x[0], &one)
+                dtrsv(b"L", b"T", b"N", &size, &factor[0, 0], &stride, &x[0], &one)
+            for j in range(width):
+                x[j] *= share * scale[j]
 
-    cdef double _largest_move(self, const double[::1] step):
-        """The largest change of a logit of the block."""
+    cdef _take_newton_step(self, double length):
+        cdef double[::1] coef = self.coef
+        cdef Py_ssize_t j
+        for j in range(coef.shape[0]):
+            coef[j] -= length * self._newton_step[j]
+
+    cdef double _largest_move(self):
+        """The largest change of a logit of the block by the step."""
         cdef RowBlock block = self.block
         cdef design_view view = block.view()
         cdef double zero = 0.0, largest = 0.0
         cdef Py_ssize_t i
-        cdef double[::1] moves = np.empty(block.count)
-        block.kernels().logits(&view, 0, block.count, 1, &step[0], &zero, &moves[0], block.count)
+        block.kernels().logits(&view, 0, block.count, 1, &self._newton_step[0], &zero, &self._moves[0], block.count)
         for i in range(block.count):
-            if not fabs(moves[i]) <= largest:
-                largest = fabs(moves[i])
+            if not fabs(self._moves[i]) <= largest:
+                largest = fabs(self._moves[i])
         return largest
 
     cdef double _square(self):
-        coef = self.coef[:self.block.n_features]
-        return float(coef @ coef)
+        cdef double[::1] coef = self.coef
+        cdef double square = 0.0
+        cdef Py_ssize_t j
+        for j in range(self.block.n_features):
+            square += coef[j] * coef[j]
+        return square
 
     def _solution(self):
         """Where the last step led, or, where that was a long one that nothing has verified, where it came from."""

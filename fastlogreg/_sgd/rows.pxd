@@ -24,6 +24,8 @@ cdef class Rows:
     cdef bint holds_doubles(self, bint sparse) noexcept nogil
     cdef sparse_row row_in_place(self, Py_ssize_t i) noexcept nogil
     cdef const char *row_begin(self, Py_ssize_t i) noexcept nogil
+    cdef const char *columns_begin(self, Py_ssize_t i) noexcept nogil
+    cdef Py_ssize_t index_bytes(self) noexcept nogil
     cdef Py_ssize_t row_bytes(self, Py_ssize_t i) noexcept nogil
     cdef Py_ssize_t mean_row_bytes(self) noexcept nogil
 

@@ -26,6 +26,9 @@ from fastlogreg._design import as_design
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *) noexcept nogil
 
+cdef extern from "prefetch.h":
+    void ask_for_bytes(const void *begin, Py_ssize_t size) noexcept nogil
+
 # In random order, rows to be copied are asked for so many samples ahead; rows that stay where they are, so many bytes,
 # which the first level of cache holds beside the rows at work; targets and weights, a block ahead.
 cdef Py_ssize_t AHEAD = 32
@@ -160,6 +163,16 @@ cdef class Rows:
             return self._values + size * (<const int64_t *>self._starts)[i]
         return self._values + size * (<const int32_t *>self._starts)[i]
 
+    cdef const char *columns_begin(self, Py_ssize_t i) noexcept nogil:
+        """Where the columns of row i of CSR begin."""
+        if self._wide_indices:
+            return <const char *>self._columns + 8 * (<const int64_t *>self._starts)[i]
+        return <const char *>self._columns + 4 * (<const int32_t *>self._starts)[i]
+
+    cdef Py_ssize_t index_bytes(self) noexcept nogil:
+        """What a column of CSR takes in memory."""
+        return 8 if self._wide_indices else 4
+
     cdef Py_ssize_t row_bytes(self, Py_ssize_t i) noexcept nogil:
         """What the values of row i take in memory, or 0 where they are not contiguous."""
         cdef Py_ssize_t size = 4 if self._single else 8
@@ -279,15 +292,15 @@ cdef class RowBlock:
 
     cdef void _copy_rows(self, Rows rows, const int32_t *order, Py_ssize_t first, Py_ssize_t n,
                          Py_ssize_t end) noexcept nogil:
-        cdef Py_ssize_t k, byte, size
-        cdef const char *begin
+        cdef Py_ssize_t k, later, size
         for k in range(first, first + n):
             if order != NULL and k + AHEAD < end:
-                begin = rows.row_begin(order[k + AHEAD])
-                size = rows.row_bytes(order[k + AHEAD])
-                for byte in range(0, size, 64):
-                    prefetch(begin + byte)
-                prefetch(begin + size)
+                later = order[k + AHEAD]
+                size = rows.row_bytes(later)
+                if size:
+                    ask_for_bytes(rows.row_begin(later), size)
+                    if rows.sparse:
+                        ask_for_bytes(rows.columns_begin(later), rows.row_entries(later) * rows.index_bytes())
             self._copy(rows, _sample(order, k))
 
     cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil:
