@@ -63,7 +63,31 @@ def _check_parameters(estimator_class, values):
     )
 
 
-class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
+class ValidationMixin:
+    """scikit-learn's validation, spared where its outcome is known."""
+
+    def _validate_params(self):
+        """Once for each combination of parameters."""
+        values = tuple((name, type(value := getattr(self, name)), value) for name in self._parameter_constraints)
+        try:
+            hash(values)
+        except TypeError:
+            super()._validate_params()
+            return
+        _check_parameters(type(self), values)
+
+    def _takes_plain(self, X, y):
+        """Whether validation for a fit would return X and labels y as they are; then its attributes are set."""
+        plain = is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]
+        if plain:
+            self.n_features_in_ = X.shape[1]
+            vars(self).pop("feature_names_in_", None)
+        return plain
+
+
+class LogisticRegression(
+    CallbackSupportMixin, ValidationMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator
+):
     """Logistic regression, binary or by softmax: scikit-learn's objective and API, proven optimal.
 
     Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercepts, which are never penalised; s_i
@@ -271,21 +295,9 @@ class LogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin,
         callbacks.end(self)
         return self
 
-    def _validate_params(self):
-        """scikit-learn's check of the parameters, once for each combination of them."""
-        values = tuple((name, type(value := getattr(self, name)), value) for name in self._parameter_constraints)
-        try:
-            hash(values)
-        except TypeError:
-            super()._validate_params()
-            return
-        _check_parameters(type(self), values)
-
     def _validated(self, X, y):
-        """X and y as scikit-learn's validation returns them; plain arrays are what they are, and spared its time."""
-        if is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]:
-            self.n_features_in_ = X.shape[1]
-            vars(self).pop("feature_names_in_", None)
+        """X and y as scikit-learn's validation returns them."""
+        if self._takes_plain(X, y):
             return X, y
         return validate_data(
             self,

@@ -14,7 +14,9 @@ from fastlogreg._threads import effective_n_threads
 
 def is_plain(X):
     """Whether X is what scikit-learn's validation would return for it, but for its number of columns."""
-    return type(X) is np.ndarray and X.ndim == 2 and X.size > 0 and (X.dtype == np.float64 or X.dtype == np.float32)
+    if type(X) not in (np.ndarray, sp.csr_matrix, sp.csr_array):
+        return False
+    return X.ndim == 2 and 0 not in X.shape and (X.dtype == np.float64 or X.dtype == np.float32)
 
 
 class PredictionMixin:

@@ -20,7 +20,7 @@ from sklearn.utils.validation import _check_sample_weight, validate_data
 
 from fastlogreg import _sgd
 from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
-from fastlogreg._logistic import unchanged_by_failure
+from fastlogreg._logistic import ValidationMixin, unchanged_by_failure
 from fastlogreg._prediction import PredictionMixin
 from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_labels
 from fastlogreg._threads import single_threaded_blas
@@ -29,7 +29,9 @@ from fastlogreg._validation import Accuracy, CrossEntropy
 MAX_SEED = np.iinfo(np.int32).max
 
 
-class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator):
+class SGDLogisticRegression(
+    CallbackSupportMixin, ValidationMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator
+):
     """Logistic regression by steps over a stream of samples, which need no tuning.
 
     Minimises ``mean_i L_i + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1)``, for two classes SGDClassifier's
@@ -301,6 +303,8 @@ class SGDLogisticRegression(CallbackSupportMixin, PredictionMixin, SparseCoefMix
             raise ValueError("alpha must be > 0 since learning_rate is 'optimal', which is 1 / (alpha t)")
 
     def _validated(self, X, y, reset):
+        if reset and self._takes_plain(X, y):
+            return X, y
         return validate_data(
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=reset
         )

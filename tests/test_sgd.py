@@ -514,3 +514,27 @@ def test_one_pass_over_real_data(real_data, name):
     X, y = real_data(name)
     model = fitted(X, y, random_state=0, max_iter=1)
     assert objective(model, X, y, 1e-4) - optimum(X, y, 1e-4) < 5e-4
+
+
+@pytest.mark.parametrize("batch_size", [1, 4])
+def test_sparse_rows_of_all_lengths(isa, batch_size):
+    """The next rows are asked for while a row of another length, or an empty one, is at work."""
+    rng = np.random.default_rng(0)
+    X = np.zeros((300, 45))
+    for row in X:
+        row[rng.choice(45, rng.choice([0, 1, 7, 8, 9, 15, 16, 17, 40]), replace=False)] = 1.0
+    X *= rng.standard_normal(X.shape)
+    y = rng.integers(0, 2, 300)
+    options = {"learning_rate": "invscaling", "batch_size": batch_size, "fit_intercept": False, "random_state": 0}
+    ours, dense = (fitted(Z, y, tol=None, max_iter=2, **options) for Z in (sp.csr_matrix(X), X))
+    np.testing.assert_allclose(ours.coef_, dense.coef_, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.parametrize("make", [np.asarray, sp.csr_matrix, sp.csr_array])
+def test_names_of_columns_are_those_of_the_last_fit(make):
+    X, y = make_data()
+    model = SGDLogisticRegression(max_iter=1, tol=None).fit(X, y)
+    model.feature_names_in_ = np.array([f"x{j}" for j in range(7)], dtype=object)
+    model.fit(make(X[:, :5]), y)
+    assert model.n_features_in_ == 5
+    assert not hasattr(model, "feature_names_in_")

@@ -69,14 +69,29 @@ static inline void sgd_settle(sgd_state *state) {
     state->move = state->share = 0.0;
 }
 
-/* Asks for the row that comes some rows after row i. */
-PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
-    if (i + rows->ahead >= rows->count + rows->n_ahead)
+/* The row that is asked for in the turn of row i; empty where none is left. */
+static inline sparse_row sgd_coming(const sgd_rows *rows, ptrdiff_t i) {
+    const sparse_row none = {NULL, NULL, 0};
+    return i + rows->ahead < rows->count + rows->n_ahead ? rows->rows[i + rows->ahead] : none;
+}
+
+/* Asks for the entries of a sparse row from k on, for the last one at least. */
+PREFETCHES sgd_ask_entries(const sparse_row *row, ptrdiff_t k) {
+    if (row->count == 0)
         return;
-    const sparse_row row = rows->rows[i + rows->ahead];
-    ask_for_bytes(row.values, row.count * (ptrdiff_t)sizeof(double));
+    k = k < row->count ? k : row->count - 1;
+    ask_for_bytes(row->values + k, (row->count - k) * (ptrdiff_t)sizeof(double));
+    ask_for_bytes(row->columns + k, (row->count - k) * (ptrdiff_t)sizeof(int32_t));
+}
+
+/* Asks for the row that comes some rows after row i. Of a dense one whole vectors: where it ends within a vector, the
+ * load of that part waits for all the cache lines that the whole would touch. */
+PREFETCHES sgd_ask(const sgd_rows *rows, ptrdiff_t i) {
+    const sparse_row row = sgd_coming(rows, i);
     if (row.columns)
-        ask_for_bytes(row.columns, row.count * (ptrdiff_t)sizeof(int32_t));
+        sgd_ask_entries(&row, 0);
+    else if (row.values)
+        ask_for_bytes(row.values, (row.count + LANES - 1) / LANES * (ptrdiff_t)sizeof(vdouble));
 }
 
 typedef struct {
@@ -241,14 +256,22 @@ static inline void sgd_share(sgd_state *state) {
     state->average_a += state->share * state->average_b * state->scale;
 }
 
-static inline double sgd_sparse_dot(const sparse_row *row, const double *w) {
+/* w . x, while `coming` is asked for, a cache line at a time: more at once would wait for one another. */
+static inline __attribute__((always_inline)) double sgd_sparse_dot(const sparse_row *row, const double *w,
+                                                                   const sparse_row *coming) {
     double sum[8] = {0.0}; /* as many chains hide the additions' latency */
     const double *x = row->values;
     const int32_t *column = row->columns;
     ptrdiff_t k = 0;
-    for (; k + 8 <= row->count; k += 8)
+    for (; k + 8 <= row->count; k += 8) {
+        if (k < coming->count) {
+            __builtin_prefetch(coming->values + k);
+            __builtin_prefetch(coming->columns + k);
+        }
         for (int lane = 0; lane < 8; lane++)
             sum[lane] += x[k + lane] * w[column[k + lane]];
+    }
+    sgd_ask_entries(coming, k);
     for (int lane = 0; k < row->count; k++, lane++)
         sum[lane] += x[k] * w[column[k]];
     return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
@@ -268,9 +291,8 @@ static inline void sgd_sparse_add(const sparse_row *row, double factor, double *
 static double sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole) {
     sgd_state local = *whole, *state = &local;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const sparse_row row = rows->rows[i];
-        sgd_ask(rows, i);
-        const double u = state->intercept + state->scale * sgd_sparse_dot(&row, state->coef);
+        const sparse_row row = rows->rows[i], coming = sgd_coming(rows, i);
+        const double u = state->intercept + state->scale * sgd_sparse_dot(&row, state->coef, &coming);
         rows->logits_out[i] = u;
         const double eta = sgd_eta(rule, state->t);
         sgd_move(rule, state, eta, sgd_move_of(u, rows->target[i], eta * rows->weight[i]));
@@ -389,8 +411,12 @@ static inline __attribute__((always_inline)) void sgd_dense_dots(const sparse_ro
         for (int i = 0; i < n; i++)
             sums[i] += of_w * load_first(rows[i].values + j, width - j);
     }
-    for (int i = 0; i < n; i++)
-        dots_out[i] = sum_of_lanes(&sums[i]);
+    if (n == SGD_ROWS_AT_ONCE)
+        for (int i = 0; i < n; i += LANES)
+            PASTE(sums_of_, LANES)(sums + i, dots_out + i);
+    else
+        for (int i = 0; i < n; i++)
+            dots_out[i] = sum_of_lanes(&sums[i]);
 }
 
 /* w . x of `count` rows from `first` on, while as many of the rows to come are asked for. */
@@ -400,8 +426,8 @@ static void sgd_dots_of_rows(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t co
     ptrdiff_t i = 0;
     if (row->columns) {
         for (; i < count; i++) {
-            sgd_ask(rows, first + i);
-            dots_out[i] = sgd_sparse_dot(row + i, w);
+            const sparse_row coming = sgd_coming(rows, first + i);
+            dots_out[i] = sgd_sparse_dot(row + i, w, &coming);
         }
         return;
     }
