@@ -12,9 +12,9 @@ import scipy.linalg
 
 from fastlogreg._step_logits import StepLogits
 
-# What is remembered takes that part of X, beside the vectors of logits and targets that such a fit holds anyway: six
+# What is remembered takes that part of X, beside the vectors of logits and targets that such a fit holds anyway: five
 # steps with 55 columns. Beyond ten, more steps spare few iterations.
-SHARE_OF_X = 1 / 36
+SHARE_OF_X = 1 / 40
 BYTES_A_LOGIT = 2
 MOST_STEPS = 10
 # What the span leaves of the gain that the quadratic model promises: ten times more costs a tenth to a third more

@@ -156,18 +156,19 @@ def test_hard_fits_need_little_memory_beside_x(peak_memory, C):
     peak = peak_memory(lambda: models.append(LogisticRegression(C=C, n_jobs=1).fit(X, y)))
     assert models[0].n_iter_[0] > 2 * LINES_BEFORE_SPAN
     gram_matrices = 64 * 8 * 56**2  # a sum for each of the chunks
-    assert peak < 0.1 * X.nbytes + 1.2 * gram_matrices
+    assert peak < 0.1 * X.nbytes + gram_matrices
 
 
 def test_hard_fits_take_fewer_iterations(monkeypatch):
-    X, y = _lattice(5000, 5, seed=1)
-    model = LogisticRegression(C=1e10).fit(X, y)
-    assert model.gap_ <= 1e-9
+    problems = [_lattice(5000, 5, seed) for seed in range(1, 6)]
+    models = [LogisticRegression(C=1e10).fit(*problem) for problem in problems]
     monkeypatch.setattr(fastlogreg._step_span.StepSpan, "of", lambda *_: None)
-    without = LogisticRegression(C=1e10).fit(X, y)
-    assert_allclose(model.loss_curve_[-1], without.loss_curve_[-1], rtol=2e-9)
-    assert model.n_iter_[0] < 0.75 * without.n_iter_[0]
-    assert model.n_passes_ < 0.75 * without.n_passes_
+    without = [LogisticRegression(C=1e10).fit(*problem) for problem in problems]
+    for one, other in zip(models, without, strict=True):
+        assert one.gap_ <= 1e-9
+        assert_allclose(one.loss_curve_[-1], other.loss_curve_[-1], rtol=2e-9)
+    assert sum(model.n_iter_[0] for model in models) < 0.8 * sum(model.n_iter_[0] for model in without)
+    assert sum(model.n_passes_ for model in models) < 0.8 * sum(model.n_passes_ for model in without)
 
 
 def test_the_same_bits_for_any_number_of_threads():
