@@ -98,6 +98,7 @@ setup(
             extension("fastlogreg._labels"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg._softmax_passes"),
+            extension("fastlogreg._step_logits"),
             extension("fastlogreg._sgd.rows"),
             extension("fastlogreg._sgd.gradient"),
             extension("fastlogreg._sgd.newton"),

@@ -3,21 +3,26 @@
 Where classes are nearly separable, samples far from the separating plane have no curvature until a step brings them
 there, so that Newton's steps end at one such sample after another. Their combinations do not: the logits along each are
 known, and the objective of the combination is one of n samples with a column for each (the common directions of Wang,
-Lee and Lin 2019). The columns are float32: a minimiser in the span needs no more, for its value is taken from a pass.
+Lee and Lin 2019). The steps before are kept in 16 bits: a minimiser in the span needs no more, for its value is
+taken from a pass.
 """
 
 import numpy as np
 import scipy.linalg
 
-from fastlogreg._design import as_design
-from fastlogreg._objective import Objective
+from fastlogreg._step_logits import StepLogits
 
-# A fifth of the columns in float32 is a tenth of X in memory. With fewer than three steps it is the line again.
+# What is remembered takes that part of X, beside the vectors of logits and targets that such a fit holds anyway: five
+# steps with 55 columns. Beyond ten, more steps spare few iterations.
+SHARE_OF_X = 1 / 40
+BYTES_A_LOGIT = 2
 MOST_STEPS = 10
-STEPS_A_COLUMN = 0.2
-FEWEST_STEPS = 3
-# What the span leaves of the gain that the quadratic model promises.
-ACCURACY = 0.01
+# What the span leaves of the gain that the quadratic model promises: ten times more costs a tenth to a third more
+# iterations on hard fits.
+ACCURACY = 0.001
+MAX_ITER = 30
+# A trial value lower by less than that of what the slope promises asks for a shorter step (Armijo).
+SUFFICIENT = 1e-4
 # Directions that the others give to so many digits tell nothing.
 INDEPENDENT = 1e-10
 
@@ -29,23 +34,20 @@ class StepSpan:
     ----------
     objective : Objective
         Of one output, with logits in its points.
-    minimizer : callable
-        ``minimizer(objective, start, tol)`` gives the parameters that minimise an objective.
     """
 
-    def __init__(self, objective, minimizer):
-        self._objective, self._minimizer = objective, minimizer
-        self._capacity = min(MOST_STEPS, int(STEPS_A_COLUMN * objective.n_parameters))
+    def __init__(self, objective):
+        self._objective = objective
+        design = objective.design
+        bytes_a_row = design.n_entries / design.n_samples * design.X.dtype.itemsize
+        self._capacity = max(1, min(MOST_STEPS, int(SHARE_OF_X * bytes_a_row / BYTES_A_LOGIT)))
         self._n_steps = 0
         self._logits = self._parameters = None
 
     @classmethod
-    def of(cls, objective, minimizer):
-        """The span of an objective's steps, or None where too few of them could be remembered."""
-        if not (objective.n_outputs == 1 and objective.LINES_ARE_FREE):
-            return None
-        span = cls(objective, minimizer)
-        return span if span._capacity >= FEWEST_STEPS else None
+    def of(cls, objective):
+        """The span of an objective's steps, or None where its points hold no logits to remember."""
+        return cls(objective) if objective.n_outputs == 1 and objective.LINES_ARE_FREE else None
 
     @property
     def has_steps(self):
@@ -54,54 +56,97 @@ class StepSpan:
     def remember(self, start, end):
         """Take note of a step between two points."""
         if self._logits is None:
-            self._logits = np.empty((end.logits.shape[1], 2 + self._capacity), dtype=np.float32, order="F")
-            self._parameters = np.empty((2 + self._capacity, end.parameters.size))
-        self._put(2 + self._n_steps % self._capacity, end, start)
+            design = self._objective.design
+            self._logits = StepLogits(design.n_samples, self._capacity, design.n_threads)
+            self._parameters = np.empty((self._capacity, end.parameters.size))
+        place = self._n_steps % self._capacity
+        self._logits.put(place, start.logits[0], end.logits[0])
+        self._parameters[place] = end.parameters - start.parameters
         self._n_steps += 1
 
     def minimizer(self, start, end, gain):
-        """The parameters of the minimiser and its value, with `gain` to be expected of the step to `end`."""
-        self._logits[:, 0], self._parameters[0] = start.logits[0], start.parameters
-        self._put(1, end, start)
-        count = 2 + min(self._n_steps, self._capacity)
-        columns, directions = self._logits[:, :count], self._parameters[:count]
-        first = np.zeros(count)
-        first[0] = 1.0
-        if self._objective.l2 > 0:
-            change, back = self._orthonormal(directions)
-            columns = np.asfortranarray(columns @ change.astype(np.float32))
-            directions, first = change.T @ directions, back[:, 0]
-        whole = self._objective
-        objective = Objective(
-            as_design(columns, whole.design.n_threads),
-            whole.target,
-            sample_weight=whole.sample_weight,
-            l2=whole.l2,
-            fit_intercept=whole.fit_intercept,
-        )
-        shift = (start.parameters - first @ directions)[-1:] * whole.inverse_intercept_scale
-        at = objective.from_coef(first[None], shift if whole.fit_intercept else np.zeros(1))
-        found = objective.evaluate(self._minimizer(objective, at, np.sqrt(10.0 * ACCURACY * gain / start.value)))
-        coef, intercept = objective.to_coef(found.parameters)
-        parameters = coef[0] @ directions
-        if whole.fit_intercept:
-            parameters[-1] += intercept[0] / whole.inverse_intercept_scale
-        return parameters, found.value
+        """The parameters of the minimiser and its value, with `gain` to be expected of the step to `end`.
 
-    def _orthonormal(self, directions):
-        """The change to directions in which the penalty is that of their coefficients, and the way back.
-
-        What has no penalty, a step of the intercept alone, is left out: the span has an intercept.
+        By Newton's steps, each shortened until it descends; the next one is tried at the same part of its length, or at
+        more where that was not too long.
         """
-        scaled = directions * np.sqrt(self._objective.ridge / self._objective.l2)
-        size = np.linalg.norm(scaled, axis=1)
-        size[size == 0] = 1.0
-        scaled /= size[:, None]
-        eigenvalues, vectors = scipy.linalg.eigh(scaled @ scaled.T)
-        kept = eigenvalues > INDEPENDENT * eigenvalues[-1]
-        root, vectors = np.sqrt(eigenvalues[kept]), vectors[:, kept]
-        return vectors / size[:, None] / root, (vectors * size[:, None] * root).T
+        restricted = _Restricted(self._objective, self._logits, self._directions(start, end), start, end)
+        at, length = restricted.start(), 1.0
+        value, gradient, hessian = restricted.evaluate(at)
+        for _ in range(MAX_ITER):
+            step = _newton_direction(gradient, hessian)
+            slope = float(gradient @ step)
+            if -0.5 * slope <= ACCURACY * gain:
+                break
+            longer = min(1.0, 4.0 * length)
+            for _ in range(MAX_ITER):
+                trial, trial_gradient, trial_hessian = restricted.evaluate(at + length * step)
+                if trial <= value + SUFFICIENT * length * slope:
+                    break
+                length *= _secant(slope, float(trial_gradient @ step))
+                longer = length
+            else:
+                break
+            at, value, gradient, hessian = at + length * step, trial, trial_gradient, trial_hessian
+            length = longer
+        return restricted.parameters(at), value
 
-    def _put(self, place, end, start):
-        self._logits[:, place] = end.logits[0] - start.logits[0]
-        self._parameters[place] = end.parameters - start.parameters
+    def _directions(self, start, end):
+        """Parameters of the point, the step and those before it."""
+        steps = self._parameters[: min(self._n_steps, self._capacity)]
+        return np.vstack([start.parameters, end.parameters - start.parameters, steps])
+
+
+class _Restricted:
+    """An objective as a function of coefficients of directions, and of the intercept if it has one."""
+
+    def __init__(self, objective, logits, directions, start, end):
+        self._objective, self._logits, self._start, self._end = objective, logits, start, end
+        self._n_steps = len(directions) - 2
+        self._directions, self._intercept_scale = directions, 1.0
+        if objective.fit_intercept:
+            self._directions = np.vstack([directions, np.eye(start.parameters.size)[-1:]])
+            self._intercept_scale = objective.inverse_intercept_scale
+
+    def start(self):
+        """The coefficients of the point that the step starts from."""
+        return np.eye(len(self._directions))[0]
+
+    def parameters(self, at):
+        return at @ self._directions
+
+    def evaluate(self, at):
+        """Value, gradient and Hessian."""
+        whole, width = self._objective, self._n_steps + 2
+        intercept = float(at[width:].sum()) * self._intercept_scale
+        loss, gradient, hessian = self._logits.sums(
+            self._start.logits[0],
+            self._end.logits[0],
+            self._n_steps,
+            at[:width],
+            intercept,
+            whole.target[0],
+            whole.sample_weight,
+        )
+        scale = np.append(np.ones(width), self._intercept_scale)[: len(at)]
+        parameters, ridged = self.parameters(at), self._directions * whole.ridge
+        return (
+            loss / whole.total_weight + 0.5 * float(whole.ridge @ parameters**2),
+            gradient[: len(at)] * scale / whole.total_weight + ridged @ parameters,
+            hessian[: len(at), : len(at)] * np.outer(scale, scale) / whole.total_weight + ridged @ self._directions.T,
+        )
+
+
+def _newton_direction(gradient, hessian):
+    """``-H^-1 gradient`` in the span of the directions that are independent of one another."""
+    size = np.sqrt(np.diag(hessian))
+    size[size == 0] = 1.0
+    eigenvalues, vectors = scipy.linalg.eigh(hessian / np.outer(size, size))
+    kept = eigenvalues > INDEPENDENT * eigenvalues[-1]
+    vectors = vectors[:, kept] / size[:, None]
+    return -vectors @ ((vectors.T @ gradient) / eigenvalues[kept])
+
+
+def _secant(slope, end_slope):
+    """The part of a step after which the slope is zero, by its two ends; between a tenth and a half."""
+    return min(max(slope / (slope - end_slope), 0.1), 0.5) if end_slope > slope else 0.5

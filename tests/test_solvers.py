@@ -693,7 +693,7 @@ class TestPreconditioned:
         assert solution.stop is Stop.CONVERGED
         assert solution.proven
         assert path[-1] is solution.point
-        steps = functools.partial(newton_module._newton_steps, alone, alone.evaluate(alone.start()), 0)
+        steps = functools.partial(newton_module._newton_steps, alone, [alone.evaluate(alone.start())], 0)
         same = steps(tol=1e-4, max_iter=100, on_iteration=lambda *_: None)
         assert objective.n_passes < 0.9 * alone.n_passes
         assert abs(solution.point.value - same.point.value) <= solution.gap + same.gap

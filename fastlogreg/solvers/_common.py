@@ -99,9 +99,10 @@ def minimize_on_line(objective, start, end, *, slope_left=0.9, span=None):
             return end
     if span is not None and span.has_steps:
         parameters, value = span.minimizer(start, end, -0.5 * slope)
-        point = objective.evaluate(parameters)
+        point = objective.evaluate(parameters, recycle=end)
         if start.value - point.value > max(0.5 * (start.value - value), noise):
             return point
+        end = objective.evaluate(end.parameters, recycle=point)
     t = _line_minimizer(objective, start, end, slope)
     if t == 0.0:
         return None

@@ -43,7 +43,6 @@ from fastlogreg.solvers.sampled import sampled_steps
 # before it far nearer than that. A pilot that takes long is nearly separable, and its minimiser of no use.
 ROW_SPAN_ACCURACY = 1e-3
 MAX_PILOT_ITER = 30
-MAX_SPAN_ITER = 30
 # More steps than that are better conjugate ones.
 SAMPLED_PATIENCE = 60
 
@@ -65,7 +64,7 @@ FEW_PARAMETERS_OF_CLASSES = 100
 SLOPE_LEFT = 0.3
 # A minimum over the span of the last steps costs about an iteration, and saves some where steps end on one sample after
 # another. Most fits end before so many steps have needed a line search.
-LINES_BEFORE_SPAN = 20
+LINES_BEFORE_SPAN = 10
 # A Hessian whose steps leave more of the decrement is of another place.
 WORST_CONTRACTION = 0.5
 
@@ -80,7 +79,9 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         if isinstance(ended, Solution):
             return ended
         if ended is not None:
-            return _newton_steps(objective, ended.point, ended.n_iter, **options)
+            held, n_iter = [ended.point], ended.n_iter
+            del ended
+            return _newton_steps(objective, held, n_iter, **options)
         start = objective.restandardize(start)
     elif max_iter > 0 and has_cheap_row_span(objective):
         span = RowSpan(objective)
@@ -90,18 +91,20 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         gap = gap_from_gradient(objective, point)
         if gap <= gap_target(point, tol):
             return Solution(point, gap, 0, Stop.CONVERGED)
-        return _newton_steps(objective, point, 0, **options)
+        return _newton_steps(objective, [point], 0, **options)
     block = SampledBlock.of(objective) if max_iter > 0 else None
     if block is None and not _has_cheap_steps(objective):
         return _from_preconditioned_steps(objective, start, **options)
     point = objective.evaluate(start)
     on_iteration(0, point)
     if block is None:
-        return _newton_steps(objective, point, 0, **options)
+        held = [point]
+        del point
+        return _newton_steps(objective, held, 0, **options)
     ended = sampled_steps(objective, block, point, patience=SAMPLED_PATIENCE, **options)
     if isinstance(ended, Solution):
         return ended
-    return _newton_steps(objective, ended.point, ended.n_iter, equations=ended.equations, **options)
+    return _newton_steps(objective, [ended.point], ended.n_iter, equations=ended.equations, **options)
 
 
 def _minimizer(objective, start, tol, max_iter):
@@ -134,12 +137,15 @@ def _from_preconditioned_steps(objective, start, *, tol, max_iter, on_iteration)
     if objective.n_outputs == 1 and n_iter == at_most:
         inverse = None  # what has not led to the end is no good for conjugate gradients
     equations = None if has_cheap_matrix(objective) else ConjugateGradients(objective, inverse)
-    return _newton_steps(objective, point, n_iter, max_iter=max_iter, equations=equations, **options)
+    return _newton_steps(objective, [point], n_iter, max_iter=max_iter, equations=equations, **options)
 
 
-def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, equations=None):
-    """From a point that took `n_done` iterations; `equations` give the directions."""
-    gap, proven = float("inf"), True
+def _newton_steps(objective, held, n_done, *, tol, max_iter, on_iteration, equations=None):
+    """From a point that took `n_done` iterations; `equations` give the directions.
+
+    The point is taken out of the list `held`: its logits are as long as n, and a caller who names it keeps them.
+    """
+    point, gap, proven = held.pop(), float("inf"), True
     if equations is None:
         equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective)
     slope_left = SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9
@@ -152,11 +158,12 @@ def _newton_steps(objective, point, n_done, *, tol, max_iter, on_iteration, equa
             return Solution(point, step.gap_to_infimum, n_iter - 1, Stop.PARTLY_SEPARABLE, proven=False)
         better = minimize_on_line(objective, point, step.end, slope_left=slope_left, span=span)
         if better is None:
+            del step, equations, span  # there need not be memory for another Hessian
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
         if better is not step.end:
             n_lines += 1
             if n_lines == LINES_BEFORE_SPAN:
-                span = StepSpan.of(objective, functools.partial(_minimizer, max_iter=MAX_SPAN_ITER))
+                span = StepSpan.of(objective)
         if span is not None:
             span.remember(point, better)
         gap = step.gap_of(better, point)

@@ -31,7 +31,8 @@ class Handover:
 
 
 def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iteration):
-    """A `Solution`, or a `Handover` once more than `patience` further steps are in sight; None if the sample misleads.
+    """A `Solution`, or a `Handover` once a Hessian of all rows, which takes `patience` passes, and a step with it are
+    the shorter way; None if the sample misleads.
 
     ``minimizer(objective, start, tol)`` gives the parameters that minimise the pilot's objective. The objective is left
     without its pilot, whose memory is needed no more.
@@ -50,7 +51,7 @@ def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iter
             return Solution(point, calibration * estimate, n_iter, Stop.CONVERGED, proven=False)
         if n_iter == max_iter:
             return Solution(point, calibration * estimate, n_iter, Stop.MAX_ITER, proven=False)
-        if _steps_left(before, estimate, target) > patience:
+        if _steps_left(before, estimate, target) > 1.0 + patience:  # a step with the Hessian is a pass, too
             return Handover(point, n_iter)
         end = objective.evaluate(point.parameters + direction, recycle=spare)
         better = minimize_on_line(objective, point, end)
