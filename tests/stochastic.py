@@ -145,8 +145,8 @@ def diagonal_twin(X, target, weight, alpha, l1_ratio, fit_intercept=True):
 
     for x, p_target, s in zip(X, target, weight, strict=True):
         total += s
-        scale = l2 * total + h
-        scale = np.where(scale > 0, scale, 0.5 * (n_classes - 1) / n_classes**2 * s * x**2)
+        so_far, unseen = l2 * total + h, 0.5 * (n_classes - 1) / n_classes**2 * s
+        scale = np.where(so_far > 0, so_far, unseen * x**2)
         w = solution(scale)
         u = w @ x + b
         p = probabilities(u[None])[0]
@@ -155,8 +155,9 @@ def diagonal_twin(X, target, weight, alpha, l1_ratio, fit_intercept=True):
         rate = fit_intercept / (h_b + 0.25 * s)
         reach = np.divide(x**2, scale, out=np.zeros_like(scale), where=scale > 0).sum(axis=1) + rate
         g = implicit_slopes(u, reach, p_target, s)
-        v += np.outer(g, x) + 0.5 * curvature[:, None] * x**2 * w
-        h += 0.5 * curvature[:, None] * x**2
+        charged = 0.5 * curvature[:, None]
+        v += np.outer(g, x) + charged * x**2 * w
+        h += np.where(so_far > 0, charged, np.maximum(charged, unseen)) * x**2
         b = b + rate * g
     coef = solution(l2 * total + h)
     return coef - (l1_ratio == 0 and n_outputs > 1) * coef.mean(axis=0), b

@@ -538,3 +538,15 @@ def test_names_of_columns_are_those_of_the_last_fit(make):
     model.fit(make(X[:, :5]), y)
     assert model.n_features_in_ == 5
     assert not hasattr(model, "feature_names_in_")
+
+
+@pytest.mark.parametrize("n_classes", [2, 4])
+@pytest.mark.parametrize(("n", "d", "density"), [(1000, 5000, 0.05), (100, 20_000, 0.01)])
+def test_a_new_column_of_a_sample_far_off_takes_a_short_step(n, d, density, n_classes):
+    """Such a sample has next to no curvature, and its first columns no penalty."""
+    rng = np.random.default_rng(0)
+    X = sp.random(n, d, density, format="csr", random_state=rng, data_rvs=rng.standard_normal)
+    y = (X @ rng.standard_normal((d, n_classes))).argmax(axis=1)
+    for max_iter, most in ((1, 2.0), (5, 1.0)):
+        model = fitted(X, y, penalty=None, fit_intercept=False, max_iter=max_iter, tol=None, random_state=0)
+        assert objective(model, X, y, 0.0) < most * np.log(n_classes)

@@ -340,20 +340,20 @@ static inline double sgd_soft(double v, double threshold) {
     return v > threshold ? v - threshold : v < -threshold ? v + threshold : 0.0;
 }
 
-/* The curvature of a column and its penalty so far; nothing so far is the sample's own at w = 0. */
-static inline double sgd_scale(double so_far, double weight, double x) {
-    return so_far > 0.0 ? so_far : 0.25 * SGD_CURVATURE_SHARE * weight * x * x;
+/* The curvature of a column and its penalty so far; nothing so far is `unseen`, the sample's own at w = 0. */
+static inline double sgd_scale(double so_far, double unseen, double x) {
+    return so_far > 0.0 ? so_far : unseen * x * x;
 }
 
 /* The row's logit without the intercept, and what a unit of the residual moves it by; leaves w_j x_ij. */
-static sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state, double weight, double ridge,
+static sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state, double unseen, double ridge,
                                   double threshold) {
     const double *x = row->values, *v = state->coef, *h = state->curvature;
     const int32_t *column = row->columns;
     double *product = state->products, u = 0.0, reach = 0.0;
 #pragma omp simd reduction(+ : u, reach)
     for (ptrdiff_t k = 0; k < row->count; k++) {
-        const double scale = sgd_scale(ridge + h[column[k]], weight, x[k]);
+        const double scale = sgd_scale(ridge + h[column[k]], unseen, x[k]);
         const double step = scale > 0.0 ? x[k] / scale : 0.0;
         product[k] = step * sgd_soft(v[column[k]], threshold);
         u += product[k];
@@ -369,7 +369,8 @@ static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state
         const double weight = rows->weight[i];
         sgd_ask(rows, i);
         state->t += weight;
-        const sgd_dots dots = sgd_diagonal_dots(&row, state, weight, rule->l2 * state->t, rule->l1 * state->t);
+        const double unseen = 0.25 * SGD_CURVATURE_SHARE * weight, ridge = rule->l2 * state->t;
+        const sgd_dots dots = sgd_diagonal_dots(&row, state, unseen, ridge, rule->l1 * state->t);
         const double u = state->intercept + dots.with_coef;
         rows->logits_out[i] = u;
         if (weight == 0.0)
@@ -381,8 +382,10 @@ static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state
         const double charged = SGD_CURVATURE_SHARE * curvature;
         for (ptrdiff_t k = 0; k < row.count; k++) {
             const double x = row.values[k];
+            double *of_column = h + row.columns[k];
             v[row.columns[k]] += (g + charged * state->products[k]) * x;
-            h[row.columns[k]] += charged * x * x;
+            /* a step may not turn out longer than it was taken for: a sample far off has no curvature of its own */
+            *of_column += (ridge + *of_column > 0.0 ? charged : fmax(charged, unseen)) * x * x;
         }
         state->intercept_curvature += curvature;
         state->intercept += rate * g;

@@ -179,16 +179,18 @@ static void softmax_diagonal_dots(const sparse_row *row, const softmax_sample *s
     }
 }
 
-/* sums += (slope + charged product) x, curvature += charged x^2 */
+/* sums += (slope + charged product) x, curvature += charged x^2, and where there is none, no less than `unseen` x^2 */
 static void softmax_diagonal_update(const sparse_row *row, ptrdiff_t width, const double *slope, const double *charged,
-                                    sgd_state *state) {
+                                    double unseen, double ridge, sgd_state *state) {
+    const vdouble least = splat(unseen);
     for (ptrdiff_t e = 0; e < row->count; e++) {
         const double x = row->values[e], *product = state->products + e * width;
         double *v = state->coef + row->columns[e] * width, *h = state->curvature + row->columns[e] * width;
         for (ptrdiff_t k = 0; k < width; k += LANES) {
-            const vdouble c = load_f64(charged + k);
+            const vdouble c = load_f64(charged + k), so_far = load_f64(h + k);
+            const vdouble larger = select(c > least, c, least);
             store_f64(v + k, load_f64(v + k) + (load_f64(slope + k) + c * load_f64(product + k)) * x);
-            store_f64(h + k, load_f64(h + k) + c * (x * x));
+            store_f64(h + k, so_far + select(ridge + so_far > 0.0, c, larger) * (x * x));
         }
     }
 }
@@ -213,8 +215,8 @@ static double sgd_softmax_diagonal(const softmax_batches *all, const sgd_rule *r
         sample.target = all->target ? all->target + i * n_classes : NULL;
         memcpy(sample.logits, all->intercept, (size_t)width * sizeof(double));
         memset(sample.reach, 0, (size_t)width * sizeof(double));
-        softmax_diagonal_dots(&row, &sample, state, SGD_CURVATURE_SHARE * at_zero * weight, rule->l2 * state->t,
-                              rule->l1 * state->t);
+        const double unseen = SGD_CURVATURE_SHARE * at_zero * weight, ridge = rule->l2 * state->t;
+        softmax_diagonal_dots(&row, &sample, state, unseen, ridge, rule->l1 * state->t);
         memset(sample.slope, 0, (size_t)width * sizeof(double));
         loss += softmax_proximal_value(&sample);
         for (ptrdiff_t k = 0; k < n_classes; k++) {
@@ -225,7 +227,7 @@ static double sgd_softmax_diagonal(const softmax_batches *all, const sgd_rule *r
             sample.reach[k] += rate[k];
         }
         softmax_implicit_slope(&sample);
-        softmax_diagonal_update(&row, width, sample.slope, charged, state);
+        softmax_diagonal_update(&row, width, sample.slope, charged, unseen, ridge, state);
         for (ptrdiff_t k = 0; k < n_classes; k++)
             all->intercept[k] += rate[k] * sample.slope[k];
     }
