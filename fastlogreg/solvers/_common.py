@@ -188,9 +188,15 @@ def early_end(objective, point, tol, n_iter, stop):
     """`point` as the solution, with the gap that a Newton step proves; it may turn out to be small enough."""
     target = gap_target(point, tol)
     step = newton_step(objective, point, target)
-    if step.gap_to_infimum <= target < step.gap:
-        return Solution(point, step.gap_to_infimum, n_iter, Stop.PARTLY_SEPARABLE, proven=False)
-    return Solution(point, step.gap, n_iter, arrived(step) if step.gap <= target else stop, step.proven)
+    end = end_at_infimum(step, point, target, n_iter)
+    return end or Solution(point, step.gap, n_iter, arrived(step) if step.gap <= target else stop, step.proven)
+
+
+def end_at_infimum(step, point, target, n_iter):
+    """`point` as the solution if all that is left to gain is what a step without end would, else None."""
+    if not step.gap_to_infimum <= target < step.gap:
+        return None
+    return Solution(point, step.gap_to_infimum, n_iter, Stop.PARTLY_SEPARABLE, proven=False)
 
 
 def arrived(step):

@@ -26,6 +26,7 @@ from fastlogreg.solvers._common import (
     Stop,
     arrived,
     early_end,
+    end_at_infimum,
     gap_from_gradient,
     gap_target,
     has_cheap_matrix,
@@ -154,8 +155,8 @@ def _newton_steps(objective, held, n_done, *, tol, max_iter, on_iteration, equat
         target = gap_target(point, tol)
         step = step_along(objective, point, equations.direction(point, target))
         proven = step.proven
-        if step.gap_to_infimum <= target < step.gap:
-            return Solution(point, step.gap_to_infimum, n_iter - 1, Stop.PARTLY_SEPARABLE, proven=False)
+        if (end := end_at_infimum(step, point, target, n_iter - 1)) is not None:
+            return end
         better = minimize_on_line(objective, point, step.end, slope_left=slope_left, span=span)
         if better is None:
             del step, equations, span  # there need not be memory for another Hessian
