@@ -9,7 +9,6 @@ from fastlogreg._sgd.diagonal cimport DiagonalSteps
 from fastlogreg._sgd.rows cimport RowBlock
 
 from fastlogreg._sgd.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
-from fastlogreg._sgd.diagonal import minimizer_of_models
 from fastlogreg._sgd.rows import writable
 
 
@@ -66,8 +65,7 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         self.count += self._state.t - before
 
     def _solution(self):
-        total = self._state.t
-        coef = minimizer_of_models(self.sums, self.curvature, self._rule.l1 * total, self._rule.l2 * total)
+        coef, _ = DiagonalSteps._solution(self)
         if self._rule.l1 == 0:
             coef = centred(coef, self.n_classes)
         return coef_of_rows(coef, self.n_classes), self.intercepts[0, :self.n_classes].copy()

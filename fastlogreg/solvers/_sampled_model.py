@@ -77,7 +77,8 @@ class SampledModel:
     def newton_direction(self, point, target):
         """The `Direction` from `point` that proves a gap: with the factored Hessian, or by conjugate gradients."""
         if self._factored is not None:
-            moved = self._objective.largest_logit_change(self._factored.point, point)
+            at = self._factored.point
+            moved = 0.0 if at is point else self._objective.largest_logit_change(at, point)
             return Direction.of(self._objective, point, self._factored, target, moved)
         return ConjugateGradients(self._objective, self.inverse.dot).direction(point, target)
 
