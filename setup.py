@@ -100,6 +100,8 @@ setup(
             extension("fastlogreg._softmax_passes"),
             extension("fastlogreg._step_logits"),
             extension("fastlogreg._sgd.rows"),
+            extension("fastlogreg._sgd.read_ahead"),
+            extension("fastlogreg._sgd.steps"),
             extension("fastlogreg._sgd.gradient"),
             extension("fastlogreg._sgd.newton"),
             extension("fastlogreg._sgd.diagonal"),

@@ -1,9 +1,9 @@
 """Stochastic steps against SGDClassifier and Vowpal Wabbit: ``python -m benchmarks.sgd``.
 
-One thread. Epochs are timed in turn and the best counts. One pass means ``max_iter=1`` with all defaults, over data
-shuffled once; the excess is what the mean objective (alpha = 1e-4) is above its minimum, and "to 1 %" the time of the
-fewest passes (1, 2, 4 and so on up to 32) that end within 1 % of it. Vowpal Wabbit reads its own binary cache; its
-defaults have no penalty.
+The steps are one thread's work; where rows are copied for them, a second one does that ahead. Epochs are timed in turn
+and the best counts. One pass means ``max_iter=1`` with all defaults, over data shuffled once; the excess is what the
+mean objective (alpha = 1e-4) is above its minimum, and "to 1 %" the time of the fewest passes (1, 2, 4 and so on up to
+32) that end within 1 % of it. Vowpal Wabbit reads its own binary cache; its defaults have no penalty.
 """
 
 import argparse

@@ -23,7 +23,7 @@ from fastlogreg._callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg._logistic import ValidationMixin, unchanged_by_failure
 from fastlogreg._prediction import PredictionMixin
 from fastlogreg._targets import check_two_classes_weigh, combined_weight, encode_labels
-from fastlogreg._threads import single_threaded_blas
+from fastlogreg._threads import effective_n_threads, single_threaded_blas
 from fastlogreg._validation import Accuracy, CrossEntropy
 
 MAX_SEED = np.iinfo(np.int32).max
@@ -113,7 +113,8 @@ class SGDLogisticRegression(
     Notes
     -----
     Samples are gathered in small blocks as doubles, so dense and sparse X of any layout are read where they lie, and a
-    memory-mapped X is read in parts. One thread does the work: the result is the same on every machine's cores.
+    memory-mapped X is read in parts. One thread takes the steps; where rows have to be copied for them, and there are
+    megabytes of them, a second thread does that ahead. The result is the same with and without it.
 
     Examples
     --------
@@ -146,7 +147,7 @@ class SGDLogisticRegression(
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # Predictions take all threads.
+    # Reading ahead and predictions take the threads there are.
     n_jobs = None
 
     def __init__(
@@ -286,7 +287,8 @@ class SGDLogisticRegression(
             else:
                 steps = self._new_steps(*_zeros(known, rows), rows.sparse)
             steps.begin_epoch()
-            _sgd.Samples(rows, target, weight, None, self._seed(), None).feed(steps)
+            samples = _sgd.Samples(rows, target, weight, None, self._seed(), None)
+            samples.feed(steps, effective_n_threads(self.n_jobs))
             coef, intercept = steps.solution()
         self._check_solution(coef, intercept, steps.loss_sum, X, 1)
         self._steps = steps
@@ -435,6 +437,7 @@ class _Run:
         self.coef, self.intercept = steps.solution()
         self._best = np.inf
         self._no_change = 0
+        self._n_threads = effective_n_threads(model.n_jobs)
         self._tol = -np.inf if model.tol is None else model.tol
 
     def until_done(self):
@@ -464,7 +467,7 @@ class _Run:
     def _epoch(self):
         """Returns the gap of the objective, relatively, where the steps know it, else infinity."""
         steps = self.steps
-        value = _sgd.take_epoch(steps, self.n_iter, lambda: self.samples.feed(steps))
+        value = _sgd.take_epoch(steps, self.n_iter, lambda: self.samples.feed(steps, self._n_threads))
         if value is not None:
             self.loss_curve.append(value)
             return steps.gap / value if value > 0 else 0.0

@@ -6,6 +6,7 @@ What holds for two classes as for several is tested for both here; what only sev
 import copy
 import itertools
 import pickle
+import threading
 
 import numpy as np
 import pytest
@@ -313,6 +314,48 @@ class TestLayouts:
         a, b = (fitted(mapped, y, **options) for _ in range(2))
         np.testing.assert_array_equal(a.coef_, b.coef_)
         np.testing.assert_array_equal(a.coef_, fitted(X, y, **options).coef_)
+
+
+class TestReadingAhead:
+    """A second thread copies rows where X is large; which blocks it is in time with is up to chance."""
+
+    @pytest.mark.parametrize("kind", [KINDS["newton"], KINDS["batches"], KINDS["diagonal"]])
+    @pytest.mark.parametrize(
+        "of_layout",
+        [np.asarray, np.asfortranarray, np.float32, sp.csr_matrix, lambda X: sp.csr_matrix(X, dtype=np.float32)],
+        ids=["C", "F", "float32", "CSR", "float32 CSR"],
+    )
+    def test_gives_the_same_bits(self, of_layout, kind, n_classes):
+        X, y = make_data(n=20_011, d=60, n_classes=n_classes)
+        X[:15_000, 20:] = 0.0  # of CSR, later blocks need more room
+        X = of_layout(X)
+        models = []
+        for n_threads in (1, 2):
+            model = SGDLogisticRegression(random_state=0, **kind)
+            model.n_jobs = n_threads
+            model.partial_fit(X[:100], y[:100], classes=range(n_classes))
+            models.append(model.partial_fit(X[100:], y[100:]))
+        np.testing.assert_array_equal(models[0].coef_, models[1].coef_)
+        np.testing.assert_array_equal(models[0].intercept_, models[1].intercept_)
+
+    def test_ends_with_its_thread_whatever_the_steps_do(self):
+        class Failing(_sgd.NewtonSteps):
+            def flush(self):
+                raise RuntimeError("no more steps")
+
+        X, y = make_data(n=20_000, d=60)
+        steps = Failing(np.zeros(60), 0.0, False, 1e-4, True)
+        before = threading.active_count()
+        with pytest.raises(RuntimeError, match="no more steps"):
+            steps.feed(_sgd.Rows(X), y.astype(float), n_threads=2)
+        assert threading.active_count() == before
+
+    def test_samples_that_lie_in_memory_mapped_files(self, tmp_path):
+        X, y = make_data(n=20_000, d=60)
+        X.tofile(tmp_path / "X.dat")
+        mapped = np.memmap(tmp_path / "X.dat", dtype=float, mode="r", shape=X.shape)
+        options = {"random_state": 0, "max_iter": 2, "tol": None}
+        np.testing.assert_array_equal(fitted(mapped, y, **options).coef_, fitted(X, y, **options).coef_)
 
 
 class TestAuto:

@@ -6,7 +6,8 @@ from libc.stdint cimport int32_t
 from libc.string cimport memset
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, sgd_rows, sgd_rule, sgd_state
-from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
+from fastlogreg._sgd.rows cimport RowBlock, Rows
+from fastlogreg._sgd.steps cimport Steps
 
 from fastlogreg._sgd.rows import writable
 
@@ -69,10 +70,10 @@ cdef class DiagonalSteps(Steps):
                                     (self.loss_sum, self.penalty_sum, self.count))
 
     def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
-             const int32_t[::1] order=None):
+             const int32_t[::1] order=None, Py_ssize_t n_threads=1):
         cdef double[::1] products = np.empty(rows.longest_row() * self.sums[:1].size)
         self._state.products = &products[0]
-        Steps.feed(self, rows, target, weight, order)
+        Steps.feed(self, rows, target, weight, order, n_threads)
 
     def end_epoch(self):
         Steps.end_epoch(self)

@@ -1,5 +1,5 @@
 from fastlogreg._kernels.dispatch cimport sgd_rule, sgd_state
-from fastlogreg._sgd.rows cimport Steps
+from fastlogreg._sgd.steps cimport Steps
 
 
 cdef class GradientSteps(Steps):

@@ -3,7 +3,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlogreg._sgd.rows import Steps
+from fastlogreg._sgd.steps import Steps
 
 _Float64 = NDArray[np.float64]
 

@@ -14,7 +14,8 @@ from fastlogreg._kernels.dispatch cimport (
     sgd_rows,
     sgd_state,
 )
-from fastlogreg._sgd.rows cimport RowBlock, Steps
+from fastlogreg._sgd.rows cimport RowBlock
+from fastlogreg._sgd.steps cimport Steps
 
 from fastlogreg._sgd.rows import writable
 

@@ -8,7 +8,8 @@ from scipy.linalg.cython_blas cimport dtrsv
 from scipy.linalg.cython_lapack cimport dpotrf
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
-from fastlogreg._sgd.rows cimport RowBlock, Steps
+from fastlogreg._sgd.rows cimport RowBlock
+from fastlogreg._sgd.steps cimport Steps
 
 from fastlogreg._sgd.rows import writable
 

@@ -30,6 +30,18 @@ cdef class Rows:
     cdef Py_ssize_t mean_row_bytes(self) noexcept nogil
 
 
+cdef class Chunk:
+    cdef readonly Rows rows
+    cdef readonly Py_ssize_t count
+    cdef const double[::1] _target
+    cdef const double[::1] _weight
+    cdef const int32_t[::1] _order
+
+    cdef Py_ssize_t sample(self, Py_ssize_t k) noexcept nogil
+    cdef Py_ssize_t bytes(self)
+    cdef Py_ssize_t entries(self, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+
+
 cdef class RowBlock:
     cdef readonly Py_ssize_t count
     cdef readonly Py_ssize_t capacity
@@ -58,31 +70,22 @@ cdef class RowBlock:
     cdef sparse_row *_rows
 
     cdef void _bind(self)
-    cdef Py_ssize_t append(self, Rows rows, const double[::1] target, const double[::1] weight,
-                           const int32_t[::1] order, Py_ssize_t first)
-    cdef void _gather(self, const double *target, const double *weight, const int32_t *order, Py_ssize_t first,
-                      Py_ssize_t n, Py_ssize_t end) noexcept nogil
-    cdef void _copy_rows(self, Rows rows, const int32_t *order, Py_ssize_t first, Py_ssize_t n,
-                         Py_ssize_t end) noexcept nogil
+    cdef Py_ssize_t append(self, Chunk chunk, Py_ssize_t first)
+    cdef bint copies(self, Rows rows) noexcept nogil
+    cdef void copy(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void _point_to_rows(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void _gather(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void _copy_rows(self, Chunk chunk, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil
     cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil
     cdef void _point_to_copy(self, Py_ssize_t at) noexcept nogil
     cdef Py_ssize_t _copy_entries(self, Rows rows, Py_ssize_t i, Py_ssize_t end) noexcept nogil
-    cdef void _reserve(self, Rows rows, const int32_t[::1] order, Py_ssize_t first, Py_ssize_t n)
-    cdef void _make_room(self, Py_ssize_t n_entries)
+    cdef Py_ssize_t room_for(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef bint has_room(self, Py_ssize_t n_entries) noexcept nogil
+    cdef void make_room(self, Py_ssize_t n_entries)
     cdef void own(self)
+    cdef RowBlock empty_copy(self)
     cdef void clear(self) noexcept nogil
     cdef sgd_rows rows(self) noexcept nogil
     cdef design_view view(self) noexcept nogil
     cdef const layout_kernels *kernels(self) noexcept nogil
     cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram)
-
-
-cdef class Steps:
-    cdef readonly RowBlock block
-    cdef Py_ssize_t rows_a_step
-    cdef public double loss_sum
-    cdef public double penalty_sum
-    cdef public double count
-
-    cdef _charge(self, double l1, double l2)
-    cdef _take_steps(self)

@@ -1,6 +1,4 @@
-"""Rows of X in any order, gathered in blocks, and what takes steps from there."""
-
-import copy
+"""Rows of X in any order, gathered in blocks."""
 
 import numpy as np
 
@@ -187,9 +185,30 @@ cdef class Rows:
         return (self.row_begin(self.n_samples) - self._values) // self.n_samples * 3 // 2
 
 
-cdef inline Py_ssize_t _sample(const int32_t *order, Py_ssize_t k) noexcept nogil:
-    """The k-th sample of an order, or of none."""
-    return k if order == NULL else order[k]
+@cython.final
+cdef class Chunk:
+    """Some samples of X in their order: those of one call of `Steps.feed`."""
+
+    def __init__(self, Rows rows, const double[::1] target, const double[::1] weight, const int32_t[::1] order):
+        self.rows, self._target, self._weight, self._order = rows, target, weight, order
+        self.count = target.shape[0] if order is None else order.shape[0]
+
+    cdef Py_ssize_t sample(self, Py_ssize_t k) noexcept nogil:
+        """The row of X that comes k-th."""
+        return k if self._order is None else self._order[k]
+
+    cdef Py_ssize_t bytes(self):
+        """What the samples' rows take in X, about."""
+        return self.count * (self.rows.mean_row_bytes() if self.rows.sparse else self.rows.n_features * sizeof(double))
+
+    cdef Py_ssize_t entries(self, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """Stored entries of the n samples from `first` on; of dense rows, all columns."""
+        cdef Py_ssize_t k, entries = 0
+        if not self.rows.sparse:
+            return n * self.rows.n_features
+        for k in range(first, first + n):
+            entries += self.rows.row_entries(self.sample(k))
+        return entries
 
 
 cdef inline void _copy_dense(const real *row, Py_ssize_t n_features, Py_ssize_t stride, double *out) noexcept nogil:
@@ -253,55 +272,67 @@ cdef class RowBlock:
         return _restored_block, (
             self.capacity, self.n_features, self.sparse, self.ones, self.in_place, self.count, arrays)
 
-    cdef Py_ssize_t append(self, Rows rows, const double[::1] target, const double[::1] weight,
-                           const int32_t[::1] order, Py_ssize_t first):
-        """Take the rows `first` and on of the order until the block is full; returns how many."""
-        cdef Py_ssize_t end = target.shape[0] if order is None else order.shape[0]
-        cdef Py_ssize_t n = min(self.capacity - self.count, end - first), k
-        cdef bint stay = self.in_place and rows.holds_doubles(self.sparse)
-        if self.sparse and not stay:
-            self._reserve(rows, order, first, n)
-        cdef const int32_t *places = &order[0] if order is not None else NULL
-        cdef const double *weights = &weight[0] if weight is not None else NULL
+    cdef Py_ssize_t append(self, Chunk chunk, Py_ssize_t first):
+        """Take the samples `first` and on of the chunk until the block is full; returns how many."""
+        cdef Py_ssize_t n = min(self.capacity - self.count, chunk.count - first)
+        cdef bint stay = not self.copies(chunk.rows)
+        if not stay:
+            self.make_room(self.room_for(chunk, first, n))
         with nogil:
-            if not stay:
-                self._copy_rows(rows, places, first, n, end)
-            self._gather(&target[0], weights, places, first, n, end)
-            self._ahead = self._n_ahead = 0
             if stay:
-                self._ahead = max(1, min(AHEAD, BYTES_AHEAD // (rows.mean_row_bytes() + 1)))
-                self._n_ahead = min(self._ahead, end - first - n)
-                for k in range(n + self._n_ahead):
-                    self._rows[self.count + k] = rows.row_in_place(_sample(places, first + k))
-            self.count += n
+                self._point_to_rows(chunk, first, n)
+            else:
+                self.copy(chunk, first, n)
         return n
 
-    cdef void _gather(self, const double *target, const double *weight, const int32_t *order, Py_ssize_t first,
-                      Py_ssize_t n, Py_ssize_t end) noexcept nogil:
+    cdef bint copies(self, Rows rows) noexcept nogil:
+        """Whether rows of that X are copied, and do not stay in place."""
+        return not (self.in_place and rows.holds_doubles(self.sparse))
+
+    cdef void copy(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """Take n samples as copies, for whose entries there is room."""
+        self._copy_rows(chunk, chunk.rows, first, n)
+        self._gather(chunk, first, n)
+        self._ahead = self._n_ahead = 0
+        self.count += n
+
+    cdef void _point_to_rows(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t k
+        self._gather(chunk, first, n)
+        self._ahead = max(1, min(AHEAD, BYTES_AHEAD // (chunk.rows.mean_row_bytes() + 1)))
+        self._n_ahead = min(self._ahead, chunk.count - first - n)
+        for k in range(n + self._n_ahead):
+            self._rows[self.count + k] = chunk.rows.row_in_place(chunk.sample(first + k))
+        self.count += n
+
+    cdef void _gather(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """The samples' targets and weights."""
         cdef Py_ssize_t k, i
+        cdef const double *target = &chunk._target[0]
+        cdef const double *weight = &chunk._weight[0] if chunk._weight is not None else NULL
+        cdef const int32_t *order = &chunk._order[0] if chunk._order is not None else NULL
         cdef double *target_out = &self._target[0] + self.count - first
         cdef double *weight_out = &self._weight[0] + self.count - first
         for k in range(first, first + n):
-            i = _sample(order, k)
-            if order != NULL and k + self.capacity < end:
+            i = chunk.sample(k)
+            if order != NULL and k + self.capacity < chunk.count:
                 prefetch(target + order[k + self.capacity])
                 if weight != NULL:
                     prefetch(weight + order[k + self.capacity])
             target_out[k] = target[i]
             weight_out[k] = weight[i] if weight != NULL else 1.0
 
-    cdef void _copy_rows(self, Rows rows, const int32_t *order, Py_ssize_t first, Py_ssize_t n,
-                         Py_ssize_t end) noexcept nogil:
+    cdef void _copy_rows(self, Chunk chunk, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         cdef Py_ssize_t k, later, size
         for k in range(first, first + n):
-            if order != NULL and k + AHEAD < end:
-                later = order[k + AHEAD]
+            if chunk._order is not None and k + AHEAD < chunk.count:
+                later = chunk._order[k + AHEAD]
                 size = rows.row_bytes(later)
                 if size:
                     ask_for_bytes(rows.row_begin(later), size)
                     if rows.sparse:
                         ask_for_bytes(rows.columns_begin(later), rows.row_entries(later) * rows.index_bytes())
-            self._copy(rows, _sample(order, k))
+            self._copy(rows, chunk.sample(k))
 
     cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil:
         """Row i becomes the next copy."""
@@ -341,15 +372,15 @@ cdef class RowBlock:
             end += 1
         return end
 
-    cdef void _reserve(self, Rows rows, const int32_t[::1] order, Py_ssize_t first, Py_ssize_t n):
-        """Room for the entries of the next n rows."""
-        cdef Py_ssize_t k, needed = self._starts[self._n_copied] + n
-        for k in range(first, first + n):
-            needed += rows.row_entries(order[k] if order is not None else k) if rows.sparse else self.n_features
-        self._make_room(needed)
+    cdef Py_ssize_t room_for(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """Entries that there must be room for when the next n samples are copied."""
+        return self._starts[self._n_copied] + chunk.entries(first, n) + n if self.sparse else 0
 
-    cdef void _make_room(self, Py_ssize_t n_entries):
-        if n_entries > self._values.shape[0]:
+    cdef bint has_room(self, Py_ssize_t n_entries) noexcept nogil:
+        return n_entries <= self._values.shape[0]
+
+    cdef void make_room(self, Py_ssize_t n_entries):
+        if not self.has_room(n_entries):
             if n_entries >= 2**31:
                 raise ValueError("rows of X have too many entries")
             self.values = np.append(self.values, np.zeros(2 * n_entries - len(self.values)))
@@ -364,7 +395,7 @@ cdef class RowBlock:
             needed = self._starts[self._n_copied]
             for at in range(self._n_copied, self.count):
                 needed += self._rows[at].count
-            self._make_room(needed)
+            self.make_room(needed)
         for at in range(self._n_copied, self.count):
             row = self._rows[at]
             begin = self._starts[at] if self.sparse else at * self.width
@@ -375,6 +406,10 @@ cdef class RowBlock:
             self._point_to_copy(at)
         self._n_copied = self.count
         self._n_ahead = 0
+
+    cdef RowBlock empty_copy(self):
+        """A block of the same kind with nothing in it."""
+        return RowBlock(self.capacity, self.n_features, self.sparse, self.ones, self.in_place)
 
     cdef void clear(self) noexcept nogil:
         self.count = self._n_copied = 0
@@ -434,62 +469,3 @@ def _restored_block(capacity, n_features, sparse, ones, in_place, count, arrays)
     block.values, block.columns, block.starts, block.target, block.weight, block.logits = writable(arrays)
     block._bind()
     return block
-
-
-cdef class Steps:
-    """What all kinds of steps share: rows are fed, steps are done whenever enough of them are there.
-
-    Attributes
-    ----------
-    rows_a_step : int
-        The rows that a step waits for.
-    loss_sum, penalty_sum, count : float
-        Sums over the samples since `begin_epoch`: the cross-entropy of each before its step, and the penalty then or,
-        where that would take long, at the end of the epoch.
-    """
-
-    def begin_epoch(self):
-        self.loss_sum = self.penalty_sum = self.count = 0.0
-
-    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
-             const int32_t[::1] order=None):
-        """Take the samples in that order; weight None is all ones."""
-        cdef Py_ssize_t done = 0, n = target.shape[0] if order is None else order.shape[0]
-        while done < n:
-            done += self.block.append(rows, target, weight, order, done)
-            if self.block.count == self.block.capacity:
-                self.flush()
-        if self.block.count % self.rows_a_step == 0:
-            self.flush()
-        else:
-            self.block.own()
-
-    def flush(self):
-        """Do the steps that the waiting samples allow."""
-        if self.block.count:
-            self._take_steps()
-            self.block.clear()
-
-    def end_epoch(self):
-        """Do what waits, and complete the sums."""
-        self.flush()
-
-    cdef _charge(self, double l1, double l2):
-        """The penalty of all samples at the coefficients that the epoch ends with."""
-        coef, _ = self._solution()
-        norm = float(np.abs(coef).sum()) if l1 else 0.0
-        self.penalty_sum = self.count * (0.5 * l2 * float(np.vdot(coef, coef)) + l1 * norm)
-
-    def solution(self):
-        """Coefficients (d,) and the intercept, as they were if the stream ended here."""
-        if self.block.count:
-            ended = copy.deepcopy(self)
-            ended.flush()
-            return ended.solution()
-        return self._solution()
-
-    cdef _take_steps(self):
-        raise NotImplementedError
-
-    def _solution(self):
-        raise NotImplementedError

@@ -32,17 +32,17 @@ class Samples:
         plain = mapped is not None or (seed is None and kept is None)
         self._order = None if plain else np.arange(self.n_samples, dtype=np.int32)
 
-    def feed(self, steps):
-        """One epoch."""
+    def feed(self, steps, n_threads):
+        """One epoch; with more than one thread, rows are read ahead."""
         if self._mapped is not None:
-            self._feed_parts(steps)
+            self._feed_parts(steps, n_threads)
             return
         if self._seed is not None:
             shuffle(self._order, self._seed)
         order = self._order if self._kept is None else self._order[self._kept[self._order]]
-        steps.feed(self.rows, self._target, self._weight, order)
+        steps.feed(self.rows, self._target, self._weight, order, n_threads)
 
-    def _feed_parts(self, steps):
+    def _feed_parts(self, steps, n_threads):
         """Parts of a mapped file in random order, each shuffled."""
         length = max(1, MAPPED_BYTES // (8 * self.rows.n_features))
         starts = np.arange(0, self.n_samples, length)
@@ -55,7 +55,7 @@ class Samples:
                 order = order[self._kept[order]]
             if self._seed is not None:
                 self._random.shuffle(order)
-            steps.feed(self.rows, self._target, self._weight, order)
+            steps.feed(self.rows, self._target, self._weight, order, n_threads)
             self._mapped.madvise(mmap.MADV_DONTNEED)
 
 

@@ -6,7 +6,8 @@ from libc.string cimport memset
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, sgd_state, softmax_batches
 from fastlogreg._sgd.gradient cimport GradientSteps
-from fastlogreg._sgd.rows cimport RowBlock, Steps
+from fastlogreg._sgd.rows cimport RowBlock
+from fastlogreg._sgd.steps cimport Steps
 
 from fastlogreg._sgd.classes import coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg._sgd.rows import writable

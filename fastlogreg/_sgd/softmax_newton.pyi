@@ -1,7 +1,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlogreg._sgd.rows import Steps
+from fastlogreg._sgd.steps import Steps
 
 _Float64 = NDArray[np.float64]
 

@@ -8,7 +8,8 @@ from scipy.linalg.cython_blas cimport dsymv, dtrsv
 
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view
 from fastlogreg._sgd.newton cimport STALE, TRUSTED_GAP, factorize
-from fastlogreg._sgd.rows cimport RowBlock, Steps
+from fastlogreg._sgd.rows cimport RowBlock
+from fastlogreg._sgd.steps cimport Steps
 
 from fastlogreg._sgd.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg._sgd.rows import writable

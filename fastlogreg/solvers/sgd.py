@@ -29,7 +29,7 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
                 return ended
             ambition *= 0.1
         _sgd.shuffle(order, n_iter)
-        _sgd.take_epoch(steps, n_iter, lambda: steps.feed(rows, target, weight, order))
+        _sgd.take_epoch(steps, n_iter, lambda: steps.feed(rows, target, weight, order, objective.design.n_threads))
         coef, intercept = steps.solution()
         point = objective.evaluate(objective.from_coef(np.atleast_2d(coef), np.atleast_1d(intercept)), recycle=point)
         on_iteration(n_iter, point)
