@@ -154,24 +154,18 @@ static void softmax_implicit_slope(const softmax_sample *sample) {
     }
 }
 
-/* sgd_soft of vectors */
-static inline vdouble softmax_soft(vdouble v, double threshold) {
-    const vdouble less = v - threshold, more = v + threshold, zero = {0};
-    return select(v > threshold, less, select(v < -threshold, more, zero));
-}
-
 /* The row's logits, added to those given, and what a unit of each class's slope moves them by; leaves w_jk x_ij. */
 static void softmax_diagonal_dots(const sparse_row *row, const softmax_sample *sample, const sgd_state *state,
                                   double unseen, double ridge, double threshold) {
     const ptrdiff_t width = sample->width;
     for (ptrdiff_t e = 0; e < row->count; e++) {
         const double x = row->values[e];
-        const double *v = state->coef + row->columns[e] * width, *h = state->curvature + row->columns[e] * width;
+        const double *v = state->models + row->columns[e] * (2 * width), *h = v + width;
         for (ptrdiff_t k = 0; k < width; k += LANES) {
             const vdouble so_far = ridge + load_f64(h + k), zero = {0};
             const vdouble scale = select(so_far > 0.0, so_far, splat(unseen * x * x));
             const vdouble step = select(scale > 0.0, x / scale, zero);
-            const vdouble product = step * softmax_soft(load_f64(v + k), threshold);
+            const vdouble product = step * sgd_soft(load_f64(v + k), threshold);
             store_f64(state->products + e * width + k, product);
             store_f64(sample->logits + k, load_f64(sample->logits + k) + product);
             store_f64(sample->reach + k, load_f64(sample->reach + k) + step * x);
@@ -185,7 +179,7 @@ static void softmax_diagonal_update(const sparse_row *row, ptrdiff_t width, cons
     const vdouble least = splat(unseen);
     for (ptrdiff_t e = 0; e < row->count; e++) {
         const double x = row->values[e], *product = state->products + e * width;
-        double *v = state->coef + row->columns[e] * width, *h = state->curvature + row->columns[e] * width;
+        double *v = state->models + row->columns[e] * (2 * width), *h = v + width;
         for (ptrdiff_t k = 0; k < width; k += LANES) {
             const vdouble c = load_f64(charged + k), so_far = load_f64(h + k);
             const vdouble larger = select(c > least, c, least);

@@ -4,8 +4,7 @@ from fastlogreg._sgd.rows cimport Steps
 
 cdef class DiagonalSteps(Steps):
     cdef readonly tuple penalty
-    cdef public object sums
-    cdef public object curvature
+    cdef public object models
     cdef sgd_rule _rule
     cdef sgd_state _state
 

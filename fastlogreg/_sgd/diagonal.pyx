@@ -8,7 +8,7 @@ from libc.string cimport memset
 from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, sgd_rows, sgd_rule, sgd_state
 from fastlogreg._sgd.rows cimport RowBlock, Rows, Steps
 
-from fastlogreg._sgd.rows import writable
+from fastlogreg._sgd.rows import padded, writable
 
 # Rows at a time: they stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 128
@@ -55,22 +55,22 @@ cdef class DiagonalSteps(Steps):
         self.rows_a_step = 1
         self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
         # One sample's worth of curvature holds what it starts from.
-        self.curvature = np.where(coef != 0, 0.25, 0.0)
-        self.sums = self.curvature * coef
+        curvature = np.where(coef != 0, 0.25, 0.0)
+        self.models = np.stack([curvature * coef, curvature], axis=1)
         self._bind()
 
     cdef void _bind(self):
-        cdef double[::1] sums = self.sums.reshape(-1), curvature = self.curvature.reshape(-1)
-        self._state.coef, self._state.curvature = &sums[0], &curvature[0]
+        cdef double[::1] models = self.models.reshape(-1)
+        self._state.models = &models[0]
 
     def __reduce__(self):
         state = self._state.intercept, self._state.intercept_curvature, self._state.t
-        return _restored_diagonal, (self.penalty, self.block, self.sums, self.curvature, state,
+        return _restored_diagonal, (self.penalty, self.block, self.models, state,
                                     (self.loss_sum, self.penalty_sum, self.count))
 
     def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
              const int32_t[::1] order=None):
-        cdef double[::1] products = np.empty(rows.longest_row() * self.sums[:1].size)
+        cdef double[::1] products = np.empty(padded(rows.longest_row()) * self.models[0].size)
         self._state.products = &products[0]
         Steps.feed(self, rows, target, weight, order)
 
@@ -89,14 +89,14 @@ cdef class DiagonalSteps(Steps):
 
     def _solution(self):
         total = self._state.t
-        coef = minimizer_of_models(self.sums, self.curvature, self._rule.l1 * total, self._rule.l2 * total)
+        coef = minimizer_of_models(*self.models.swapaxes(0, 1), self._rule.l1 * total, self._rule.l2 * total)
         return coef, self._state.intercept
 
 
-def _restored_diagonal(penalty, block, sums, curvature, state, epoch):
+def _restored_diagonal(penalty, block, models, state, epoch):
     cdef DiagonalSteps steps = DiagonalSteps(np.zeros(block.n_features), 0.0, *penalty)
     steps.block = block
-    steps.sums, steps.curvature = writable((sums, curvature))
+    (steps.models,) = writable([models])
     steps._state.intercept, steps._state.intercept_curvature, steps._state.t = state
     steps.loss_sum, steps.penalty_sum, steps.count = epoch
     steps._bind()

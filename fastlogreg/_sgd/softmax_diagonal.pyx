@@ -42,7 +42,7 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         self._begin(rows, alpha, l1_ratio, fit_intercept)
 
     def __reduce__(self):
-        arrays = self.sums, self.curvature, self.intercepts
+        arrays = self.models, self.intercepts
         numbers = self._state.t, self.loss_sum, self.penalty_sum, self.count
         return _restored_diagonal_steps, (self.n_classes, self.penalty, self.block, arrays, numbers)
 
@@ -75,7 +75,7 @@ def _restored_diagonal_steps(n_classes, penalty, block, arrays, numbers):
     start = np.zeros((n_classes, block.n_features))
     cdef SoftmaxDiagonalSteps steps = SoftmaxDiagonalSteps(start, start[:, 0], *penalty)
     steps.block = block
-    steps.sums, steps.curvature, steps.intercepts = writable(arrays)
+    steps.models, steps.intercepts = writable(arrays)
     steps._state.t, steps.loss_sum, steps.penalty_sum, steps.count = numbers
     steps._bind()
     return steps
