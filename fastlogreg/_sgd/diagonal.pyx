@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from libc.math cimport copysign, fabs
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
@@ -14,11 +15,20 @@ from fastlogreg._sgd.rows import padded, writable
 cdef Py_ssize_t BLOCK_ROWS = 128
 
 
-def minimizer_of_models(sums, curvature, double l1, double l2):
-    """The coefficients that minimise a quadratic model each and the penalties; zero where nothing determines one."""
-    shrunk = np.sign(sums) * np.maximum(np.abs(sums) - l1, 0.0)
-    scale = l2 + curvature
-    return np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
+cdef _minimizer_of_models(const double[:, :, ::1] models, double l1, double l2):
+    """The coefficients (d, width) that minimise the columns' models (d, 2, width), quadratic with these sums and
+    curvatures, and the penalties; zero where nothing determines one.
+    """
+    cdef Py_ssize_t j, k, width = models.shape[2]
+    cdef double[:, ::1] coef = np.empty((models.shape[0], width))
+    cdef double size, scale
+    with nogil:
+        for j in range(models.shape[0]):
+            for k in range(width):
+                size, scale = fabs(models[j, 0, k]) - l1, l2 + models[j, 1, k]
+                size = 0.0 if size < 0.0 else size  # NaN stays
+                coef[j, k] = copysign(size / scale, models[j, 0, k]) if scale > 0.0 else 0.0
+    return np.asarray(coef)
 
 
 cdef class DiagonalSteps(Steps):
@@ -54,9 +64,11 @@ cdef class DiagonalSteps(Steps):
         self._rule.intercept_rate = fit_intercept
         self.rows_a_step = 1
         self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
-        # One sample's worth of curvature holds what it starts from.
-        curvature = np.where(coef != 0, 0.25, 0.0)
-        self.models = np.stack([curvature * coef, curvature], axis=1)
+        self.models = np.zeros((len(coef), 2, *coef.shape[1:]))
+        if coef.any():
+            # One sample's worth of curvature holds what it starts from.
+            self.models[:, 0] = 0.25 * coef
+            self.models[:, 1] = np.where(coef != 0, 0.25, 0.0)
         self._bind()
 
     cdef void _bind(self):
@@ -89,8 +101,9 @@ cdef class DiagonalSteps(Steps):
 
     def _solution(self):
         total = self._state.t
-        coef = minimizer_of_models(*self.models.swapaxes(0, 1), self._rule.l1 * total, self._rule.l2 * total)
-        return coef, self._state.intercept
+        models = self.models.reshape(len(self.models), 2, -1)
+        coef = _minimizer_of_models(models, self._rule.l1 * total, self._rule.l2 * total)
+        return coef.reshape(self.models[:, 0].shape), self._state.intercept
 
 
 def _restored_diagonal(penalty, block, models, state, epoch):
