@@ -95,15 +95,26 @@ cdef class DiagonalSteps(Steps):
         cdef RowBlock block = self.block
         cdef sgd_rows rows = block.rows()
         cdef double before = self._state.t
+        self._known_solution = None
         with nogil:
             self.loss_sum += kernels.sgd_diagonal(&rows, &self._rule, &self._state)
         self.count += self._state.t - before
 
     def _solution(self):
-        total = self._state.t
-        models = self.models.reshape(len(self.models), 2, -1)
+        """Computed once for all that ask for it between two steps."""
+        if self._known_solution is None:
+            self._known_solution = self._minimizer()
+        return self._known_solution
+
+    cdef _minimizer(self):
+        """The solution of the columns' models."""
+        return self._coef_of_models(), self._state.intercept
+
+    cdef _coef_of_models(self):
+        """Coefficients in the shape that these steps began from."""
+        models, total = self.models.reshape(len(self.models), 2, -1), self._state.t
         coef = _minimizer_of_models(models, self._rule.l1 * total, self._rule.l2 * total)
-        return coef.reshape(self.models[:, 0].shape), self._state.intercept
+        return coef.reshape(self.models[:, 0].shape)
 
 
 def _restored_diagonal(penalty, block, models, state, epoch):

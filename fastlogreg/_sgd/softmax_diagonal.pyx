@@ -55,6 +55,7 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         cdef Py_ssize_t[::1] label = labels(block)
         cdef double[:, ::1] targets = None if self.targets is None else self.targets[label]
         cdef double before = self._state.t
+        self._known_solution = None
         memset(&all, 0, sizeof(softmax_batches))
         all.n_classes, all.width, all.label = self.n_classes, intercepts.shape[1], &label[0]
         all.target = &targets[0, 0] if targets is not None else NULL
@@ -64,8 +65,8 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
             self.loss_sum += kernels.sgd_softmax_diagonal(&all, &self._rule, &self._state)
         self.count += self._state.t - before
 
-    def _solution(self):
-        coef, _ = DiagonalSteps._solution(self)
+    cdef _minimizer(self):
+        coef = self._coef_of_models()
         if self._rule.l1 == 0:
             coef = centred(coef, self.n_classes)
         return coef_of_rows(coef, self.n_classes), self.intercepts[0, :self.n_classes].copy()
