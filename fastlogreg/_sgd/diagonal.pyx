@@ -49,6 +49,11 @@ cdef class DiagonalSteps(Steps):
     intercept : float
     alpha, l1_ratio : float
     fit_intercept : bool
+
+    Attributes
+    ----------
+    models : ndarray of shape (n_features, 2), or of several classes (n_features, 2, width)
+        v_j and h_j side by side: an entry of X in a column that is not in cache waits for one line.
     """
 
     def __init__(self, coef, double intercept, double alpha, double l1_ratio, bint fit_intercept):
