@@ -23,9 +23,11 @@ from stochastic import (
     diagonal_twin,
     fitted,
     gradient_twin,
+    implicit_slopes,
     make_data,
     objective,
     optimum,
+    probabilities,
     settings_of,
     solution_of,
     sparse_data,
@@ -167,9 +169,9 @@ class TestTwin:
             expected = -0.5 * float(bce_with_logits_grad(target, u))
             assert coef[1] == pytest.approx(expected, rel=1e-14, abs=1e-300)
 
-    # With little L2 a column may meet saturated samples alone, whose curvature is tiny and magnifies rounding.
-    @pytest.mark.parametrize("alpha", [1e-2, 0.1])
-    @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 0.9])
+    # With little L2 a step may move a logit by thousands: the slopes must be exact.
+    @pytest.mark.parametrize("alpha", [0.0, 1e-4, 1e-2, 0.1])
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])
     @pytest.mark.parametrize("single", [False, True])
     def test_diagonal_steps(self, isa, alpha, l1_ratio, single):
         X, y = sparse_data(n=300)
@@ -181,6 +183,18 @@ class TestTwin:
         expected = diagonal_twin(X.toarray().astype(float), y[:, None], weight, alpha, l1_ratio)
         np.testing.assert_allclose([coef], expected[0], rtol=1e-9, atol=1e-12)
         np.testing.assert_allclose([intercept], expected[1], rtol=1e-9)
+
+    @pytest.mark.parametrize("target", [0.0, 0.25, 1.0])
+    @pytest.mark.parametrize("reach", 10.0 ** np.arange(-4, 7, 2))
+    def test_diagonal_steps_do_not_overshoot(self, isa, target, reach):
+        """One sample of one column from an intercept: its slope is that at the logit it moves to."""
+        for u in (-750.0, -40.0, -8.0, -2.0, -0.1, 0.0, 1e-6, 0.7, 3.0, 15.0, 301.0):
+            steps = _sgd.DiagonalSteps(np.zeros(1), u, 1.0, 0.0, False)
+            coef, _ = solution_of(steps, sp.csr_matrix([[np.sqrt(reach)]]), [target])
+            p = probabilities(np.array([[u]]))[0, 0]
+            slope = coef[0] * (1 + 0.5 * p * (1 - p) * reach) / np.sqrt(reach)
+            expected = implicit_slopes(np.array([u]), reach, target, 1.0)
+            assert slope == pytest.approx(expected, rel=1e-10, abs=1e-14)
 
 
 class TestStreams:

@@ -185,8 +185,8 @@ typedef struct {
     double intercept, average_intercept;
     double square, absolute; /* dense single rows: norms of the coefficients */
     double accrued_l1;
-    double *curvature; /* of each column, for sgd_diagonal, whose coef holds sums */
-    double *products;  /* its scratch, one for each entry of the longest row */
+    double *models;   /* sgd_diagonal, in place of coef: each column's sum and curvature, of classes a row of each */
+    double *products; /* its scratch, two for each entry of the longest row in whole vectors */
     double intercept_curvature;
     double penalty_sum; /* dense single rows: over samples */
     double t;

@@ -134,7 +134,7 @@ cdef extern from "block_kernels.h" nogil:
         double intercept, average_intercept
         double square, absolute
         double accrued_l1
-        double *curvature
+        double *models
         double *products
         double intercept_curvature
         double penalty_sum

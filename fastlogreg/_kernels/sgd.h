@@ -313,19 +313,23 @@ static double sgd_csr(const sgd_rows *rows, const sgd_rule *rule, sgd_state *who
     return sgd_loss(rows);
 }
 
-/* g with g = weight (target - sigma(u + g reach)): between 0 and its value at reach = 0, by safeguarded Newton from 0;
- * `slope` is sigma(u) - target. */
+/* g with g = weight (target - sigma(u + g reach)): between 0 and its value at reach = 0, by safeguarded steps of
+ * Householder's third order from 0, as each sigmoid takes as long as many products; `slope` is sigma(u) - target. */
 static double sgd_implicit_slope(double u, double target, double weight, double reach, double slope) {
     const double most = -weight * slope;
     double g = 0.0, low = fmin(most, 0.0), high = fmax(most, 0.0);
     for (int i = 0; i < 60; i++) { /* halving alone takes fifty */
-        const double p = slope + target, excess = g + weight * slope;
+        const double p = slope + target, q = p * (1.0 - p), excess = g + weight * slope, far = reach * excess;
         if (excess > 0.0)
             high = g;
         else
             low = g;
-        const double step = excess / (1.0 + weight * reach * p * (1.0 - p)), next = g - step;
-        if (fabs(step) <= 1e-7 * weight) /* the error is about the square of Newton's last step */
+        /* 1 + pull, 2 bend / far and 6 twist are the derivatives of z + weight reach sigma(u + z) in z = g reach */
+        const double pull = weight * reach * q, diagonal = 1.0 + pull, square = diagonal * diagonal;
+        const double bend = pull * (0.5 - p) * far, twist = pull * (1.0 / 6.0 - q);
+        const double step = excess * (square - bend) / (diagonal * (square - 2.0 * bend) + twist * far * far);
+        const double next = g - step, move = step * reach;
+        if (fabs(step * move) * (move * move) <= 1e-12 * weight) /* the error is at most a hundredth of that */
             return next;
         g = next > low && next < high ? next : 0.5 * (low + high);
         slope = sgd_move_of(u + g * reach, target, -1.0);
@@ -336,41 +340,94 @@ static double sgd_implicit_slope(double u, double target, double weight, double 
 /* The share of a sample's curvature that each of its columns is charged, for columns that move together. */
 #define SGD_CURVATURE_SHARE 0.5
 
-static inline double sgd_soft(double v, double threshold) {
-    return v > threshold ? v - threshold : v < -threshold ? v + threshold : 0.0;
+/* Numbers shrunk towards zero by a threshold. */
+static inline vdouble sgd_soft(vdouble v, double threshold) {
+    const vdouble less = v - threshold, more = v + threshold, zero = {0};
+    return select(v > threshold, less, select(v < -threshold, more, zero));
 }
 
-/* The curvature of a column and its penalty so far; nothing so far is `unseen`, the sample's own at w = 0. */
-static inline double sgd_scale(double so_far, double unseen, double x) {
-    return so_far > 0.0 ? so_far : unseen * x * x;
+/* The sums and the curvatures of LANES columns. */
+static inline void sgd_load_models(const double *models, const int32_t *column, vdouble *sum, vdouble *curvature) {
+    const vdouble even = load_pairs(models, column), odd = load_pairs(models, column + 1);
+    *sum = EVEN_LANES(even, odd);
+    *curvature = ODD_LANES(even, odd);
 }
 
-/* The row's logit without the intercept, and what a unit of the residual moves it by; leaves w_j x_ij. */
-static sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state, double unseen, double ridge,
-                                  double threshold) {
-    const double *x = row->values, *v = state->coef, *h = state->curvature;
-    const int32_t *column = row->columns;
-    double *product = state->products, u = 0.0, reach = 0.0;
-#pragma omp simd reduction(+ : u, reach)
-    for (ptrdiff_t k = 0; k < row->count; k++) {
-        const double scale = sgd_scale(ridge + h[column[k]], unseen, x[k]);
-        const double step = scale > 0.0 ? x[k] / scale : 0.0;
-        product[k] = step * sgd_soft(v[column[k]], threshold);
-        u += product[k];
-        reach += step * x[k];
+/* The same of the first `count` of them, and zeros. */
+static inline void sgd_load_first_models(const double *models, const int32_t *column, ptrdiff_t count, vdouble *sum,
+                                         vdouble *curvature) {
+    int32_t place[LANES];
+    double copied[2 * LANES] = {0.0};
+    for (int i = 0; i < LANES; i++)
+        place[i] = i;
+    for (ptrdiff_t i = 0; i < count; i++)
+        store_pair(copied, i, load_pair(models, column[i]));
+    sgd_load_models(copied, place, sum, curvature);
+}
+
+/* The row's logit without the intercept, and what a unit of the residual moves it by, while `coming` is asked for as in
+ * sgd_sparse_dot. Leaves, a vector of each in turn, w_j x_ij and the curvature that a column is charged at least: a
+ * step may not turn out longer than it was taken for, and where there was no curvature it was taken with `unseen`, the
+ * sample's own at w = 0. */
+static inline __attribute__((always_inline)) sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state,
+                                                                        double unseen, double ridge, double threshold,
+                                                                        const sparse_row *coming) {
+    const vdouble zero = {0};
+    vdouble u = zero, reach = zero, sum, curvature;
+    ptrdiff_t k = 0;
+    for (; k < row->count; k += LANES) {
+        const ptrdiff_t count = row->count - k;
+        const vdouble x = load_first(row->values + k, count);
+        if (k < coming->count) {
+            __builtin_prefetch(coming->values + k);
+            __builtin_prefetch(coming->columns + k);
+        }
+        if (count >= LANES)
+            sgd_load_models(state->models, row->columns + k, &sum, &curvature);
+        else
+            sgd_load_first_models(state->models, row->columns + k, count, &sum, &curvature);
+        const vdouble so_far = ridge + curvature;
+        const vint seen = so_far > 0.0;
+        const vdouble scale = select(seen, so_far, unseen * x * x);
+        const vdouble step = select(scale > 0.0, x / scale, zero), product = step * sgd_soft(sum, threshold);
+        store_f64(state->products + 2 * k, product);
+        store_f64(state->products + 2 * k + LANES, select(seen, zero, splat(unseen)));
+        u += product;
+        reach += step * x;
     }
-    return (sgd_dots){u, reach};
+    sgd_ask_entries(coming, k);
+    return (sgd_dots){sum_of_lanes(&u), sum_of_lanes(&reach)};
 }
 
-static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
-    double *v = state->coef, *h = state->curvature;
+/* sums += (g + charged w_j x_ij) x_ij, curvatures += charged x_ij^2 */
+static void sgd_diagonal_update(const sparse_row *row, double g, double charged, sgd_state *state) {
+    double *models = state->models;
+    const vdouble of_all = splat(charged);
+    for (ptrdiff_t k = 0; k < row->count; k += LANES) {
+        const vdouble x = load_first(row->values + k, row->count - k);
+        const vdouble product = load_f64(state->products + 2 * k), least = load_f64(state->products + 2 * k + LANES);
+        const vdouble of_sum = (g + charged * product) * x;
+        const vdouble of_curvature = select(of_all > least, of_all, least) * (x * x);
+        const int32_t *column = row->columns + k;
+        const ptrdiff_t count = row->count - k < LANES ? row->count - k : LANES;
+        double more[2 * LANES];
+        store_f64(more, EVEN_LANES(of_sum, of_curvature));
+        store_f64(more + LANES, ODD_LANES(of_sum, of_curvature));
+        for (ptrdiff_t i = 0; i < count; i++) {
+            const vdouble2 pair = load_pair(models, column[i]);
+            store_pair(models, column[i], pair + load_pair(more + i % 2 * LANES, i / 2));
+        }
+    }
+}
+
+static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state *whole) {
+    sgd_state local = *whole, *state = &local;
     for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const sparse_row row = rows->rows[i];
+        const sparse_row row = rows->rows[i], coming = sgd_coming(rows, i);
         const double weight = rows->weight[i];
-        sgd_ask(rows, i);
         state->t += weight;
         const double unseen = 0.25 * SGD_CURVATURE_SHARE * weight, ridge = rule->l2 * state->t;
-        const sgd_dots dots = sgd_diagonal_dots(&row, state, unseen, ridge, rule->l1 * state->t);
+        const sgd_dots dots = sgd_diagonal_dots(&row, state, unseen, ridge, rule->l1 * state->t, &coming);
         const double u = state->intercept + dots.with_coef;
         rows->logits_out[i] = u;
         if (weight == 0.0)
@@ -379,17 +436,11 @@ static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state
         const double p = slope + rows->target[i], curvature = weight * p * (1.0 - p);
         const double rate = rule->intercept_rate / (state->intercept_curvature + curvature + 0.25 * weight);
         const double g = sgd_implicit_slope(u, rows->target[i], weight, dots.with_row + rate, slope);
-        const double charged = SGD_CURVATURE_SHARE * curvature;
-        for (ptrdiff_t k = 0; k < row.count; k++) {
-            const double x = row.values[k];
-            double *of_column = h + row.columns[k];
-            v[row.columns[k]] += (g + charged * state->products[k]) * x;
-            /* a step may not turn out longer than it was taken for: a sample far off has no curvature of its own */
-            *of_column += (ridge + *of_column > 0.0 ? charged : fmax(charged, unseen)) * x * x;
-        }
+        sgd_diagonal_update(&row, g, SGD_CURVATURE_SHARE * curvature, state);
         state->intercept_curvature += curvature;
         state->intercept += rate * g;
     }
+    *whole = local;
     return bce(rows->count, rows->logits_out, rows->target, rows->weight, 1, NULL, NULL, NULL).loss;
 }
 

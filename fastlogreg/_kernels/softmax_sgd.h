@@ -133,11 +133,9 @@ static double softmax_newton_step(const softmax_sample *sample) {
 }
 
 /* The slopes g that solve g_k = weight (target_k - softmax(logits + reach g)_k), by Newton steps that descend on the
- * strictly convex value whose gradient this is. */
-static void softmax_implicit_slope(const softmax_sample *sample) {
+ * strictly convex value whose gradient this is, from slopes of zero, where the value and `prob` are known. */
+static void softmax_implicit_slope(const softmax_sample *sample, double value) {
     const ptrdiff_t n_classes = sample->n_classes;
-    memset(sample->slope, 0, (size_t)sample->width * sizeof(double));
-    double value = softmax_proximal_value(sample);
     for (int i = 0; i < 30; i++) {
         double length = 1.0, next;
         const double largest = softmax_newton_step(sample);
@@ -154,28 +152,25 @@ static void softmax_implicit_slope(const softmax_sample *sample) {
     }
 }
 
-/* sgd_soft of vectors */
-static inline vdouble softmax_soft(vdouble v, double threshold) {
-    const vdouble less = v - threshold, more = v + threshold, zero = {0};
-    return select(v > threshold, less, select(v < -threshold, more, zero));
-}
-
 /* The row's logits, added to those given, and what a unit of each class's slope moves them by; leaves w_jk x_ij. */
 static void softmax_diagonal_dots(const sparse_row *row, const softmax_sample *sample, const sgd_state *state,
                                   double unseen, double ridge, double threshold) {
     const ptrdiff_t width = sample->width;
-    for (ptrdiff_t e = 0; e < row->count; e++) {
-        const double x = row->values[e];
-        const double *v = state->coef + row->columns[e] * width, *h = state->curvature + row->columns[e] * width;
-        for (ptrdiff_t k = 0; k < width; k += LANES) {
-            const vdouble so_far = ridge + load_f64(h + k), zero = {0};
+    const vdouble zero = {0};
+    for (ptrdiff_t k = 0; k < width; k += LANES) {
+        vdouble logits = load_f64(sample->logits + k), reach = zero;
+        for (ptrdiff_t e = 0; e < row->count; e++) {
+            const double x = row->values[e], *sums = state->models + row->columns[e] * (2 * width) + k;
+            const vdouble so_far = ridge + load_f64(sums + width);
             const vdouble scale = select(so_far > 0.0, so_far, splat(unseen * x * x));
             const vdouble step = select(scale > 0.0, x / scale, zero);
-            const vdouble product = step * softmax_soft(load_f64(v + k), threshold);
+            const vdouble product = step * sgd_soft(load_f64(sums), threshold);
             store_f64(state->products + e * width + k, product);
-            store_f64(sample->logits + k, load_f64(sample->logits + k) + product);
-            store_f64(sample->reach + k, load_f64(sample->reach + k) + step * x);
+            logits += product;
+            reach += step * x;
         }
+        store_f64(sample->logits + k, logits);
+        store_f64(sample->reach + k, reach);
     }
 }
 
@@ -185,7 +180,7 @@ static void softmax_diagonal_update(const sparse_row *row, ptrdiff_t width, cons
     const vdouble least = splat(unseen);
     for (ptrdiff_t e = 0; e < row->count; e++) {
         const double x = row->values[e], *product = state->products + e * width;
-        double *v = state->coef + row->columns[e] * width, *h = state->curvature + row->columns[e] * width;
+        double *v = state->models + row->columns[e] * (2 * width), *h = v + width;
         for (ptrdiff_t k = 0; k < width; k += LANES) {
             const vdouble c = load_f64(charged + k), so_far = load_f64(h + k);
             const vdouble larger = select(c > least, c, least);
@@ -214,11 +209,11 @@ static double sgd_softmax_diagonal(const softmax_batches *all, const sgd_rule *r
         sample.label = all->target ? -1 : all->label[i];
         sample.target = all->target ? all->target + i * n_classes : NULL;
         memcpy(sample.logits, all->intercept, (size_t)width * sizeof(double));
-        memset(sample.reach, 0, (size_t)width * sizeof(double));
         const double unseen = SGD_CURVATURE_SHARE * at_zero * weight, ridge = rule->l2 * state->t;
         softmax_diagonal_dots(&row, &sample, state, unseen, ridge, rule->l1 * state->t);
         memset(sample.slope, 0, (size_t)width * sizeof(double));
-        loss += softmax_proximal_value(&sample);
+        const double value = softmax_proximal_value(&sample);
+        loss += value;
         for (ptrdiff_t k = 0; k < n_classes; k++) {
             const double curvature = weight * sample.prob[k] * (1.0 - sample.prob[k]);
             charged[k] = SGD_CURVATURE_SHARE * curvature;
@@ -226,7 +221,7 @@ static double sgd_softmax_diagonal(const softmax_batches *all, const sgd_rule *r
             rate[k] = rule->intercept_rate / (all->intercept_curvature[k] + 0.25 * weight);
             sample.reach[k] += rate[k];
         }
-        softmax_implicit_slope(&sample);
+        softmax_implicit_slope(&sample, value);
         softmax_diagonal_update(&row, width, sample.slope, charged, unseen, ridge, state);
         for (ptrdiff_t k = 0; k < n_classes; k++)
             all->intercept[k] += rate[k] * sample.slope[k];

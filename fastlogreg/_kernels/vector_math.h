@@ -128,6 +128,45 @@ typedef int64_t vint2 __attribute__((vector_size(16)));
 typedef int64_t vint4 __attribute__((vector_size(32)));
 typedef int64_t vint8 __attribute__((vector_size(64)));
 
+/* Of two vectors, their even lanes in turn, and their odd ones: from vectors of pairs of numbers to the first and the
+ * second of each, and back. */
+#if LANES == 8
+#define EVEN_LANES(a, b) LANES_OF(vint8, a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define ODD_LANES(a, b) LANES_OF(vint8, a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#elif LANES == 4
+#define EVEN_LANES(a, b) LANES_OF(vint4, a, b, 0, 4, 2, 6)
+#define ODD_LANES(a, b) LANES_OF(vint4, a, b, 1, 5, 3, 7)
+#else
+#define EVEN_LANES(a, b) LANES_OF(vint2, a, b, 0, 2)
+#define ODD_LANES(a, b) LANES_OF(vint2, a, b, 1, 3)
+#endif
+
+static inline vdouble2 load_pair(const double *pairs, ptrdiff_t place) {
+    vdouble2 pair;
+    memcpy(&pair, pairs + 2 * place, sizeof pair);
+    return pair;
+}
+
+static inline void store_pair(double *pairs, ptrdiff_t place, vdouble2 pair) {
+    memcpy(pairs + 2 * place, &pair, sizeof pair);
+}
+
+/* The pairs at every other place, from the first one on. Gathering the same numbers takes far longer. */
+static inline vdouble load_pairs(const double *pairs, const int32_t *place) {
+#if LANES == 8 && defined(__AVX512F__)
+    const __m256d low = _mm256_set_m128d((__m128d)load_pair(pairs, place[2]), (__m128d)load_pair(pairs, place[0]));
+    const __m256d high = _mm256_set_m128d((__m128d)load_pair(pairs, place[6]), (__m128d)load_pair(pairs, place[4]));
+    return (vdouble)_mm512_insertf64x4(_mm512_castpd256_pd512(low), high, 1);
+#elif LANES == 4 && defined(__AVX__)
+    return (vdouble)_mm256_set_m128d((__m128d)load_pair(pairs, place[2]), (__m128d)load_pair(pairs, place[0]));
+#else
+    vdouble v;
+    for (int i = 0; i < LANES; i += 2)
+        store_pair((double *)&v, i / 2, load_pair(pairs, place[i]));
+    return v;
+#endif
+}
+
 /* The sums of the lanes of as many vectors as these have lanes, bit for bit those above: what is left of one vector at
  * each halving shares a vector with what is left of another. */
 static inline void sums_of_2(const vdouble2 *v, double *sums_out) {

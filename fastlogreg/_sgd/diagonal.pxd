@@ -4,10 +4,12 @@ from fastlogreg._sgd.steps cimport Steps
 
 cdef class DiagonalSteps(Steps):
     cdef readonly tuple penalty
-    cdef public object sums
-    cdef public object curvature
+    cdef public object models
+    cdef object _known_solution
     cdef sgd_rule _rule
     cdef sgd_state _state
 
     cdef _begin(self, coef, double alpha, double l1_ratio, bint fit_intercept)
     cdef void _bind(self)
+    cdef _minimizer(self)
+    cdef _coef_of_models(self)

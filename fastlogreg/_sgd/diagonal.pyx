@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from libc.math cimport copysign, fabs
 from libc.stdint cimport int32_t
 from libc.string cimport memset
 
@@ -9,17 +10,26 @@ from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, sgd_row
 from fastlogreg._sgd.rows cimport RowBlock, Rows
 from fastlogreg._sgd.steps cimport Steps
 
-from fastlogreg._sgd.rows import writable
+from fastlogreg._sgd.rows import padded, writable
 
 # Rows at a time: they stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 128
 
 
-def minimizer_of_models(sums, curvature, double l1, double l2):
-    """The coefficients that minimise a quadratic model each and the penalties; zero where nothing determines one."""
-    shrunk = np.sign(sums) * np.maximum(np.abs(sums) - l1, 0.0)
-    scale = l2 + curvature
-    return np.divide(shrunk, scale, out=np.zeros_like(shrunk), where=scale > 0)
+cdef _minimizer_of_models(const double[:, :, ::1] models, double l1, double l2):
+    """The coefficients (d, width) that minimise the columns' models (d, 2, width), quadratic with these sums and
+    curvatures, and the penalties; zero where nothing determines one.
+    """
+    cdef Py_ssize_t j, k, width = models.shape[2]
+    cdef double[:, ::1] coef = np.empty((models.shape[0], width))
+    cdef double size, scale
+    with nogil:
+        for j in range(models.shape[0]):
+            for k in range(width):
+                size, scale = fabs(models[j, 0, k]) - l1, l2 + models[j, 1, k]
+                size = 0.0 if size < 0.0 else size  # NaN stays
+                coef[j, k] = copysign(size / scale, models[j, 0, k]) if scale > 0.0 else 0.0
+    return np.asarray(coef)
 
 
 cdef class DiagonalSteps(Steps):
@@ -40,6 +50,11 @@ cdef class DiagonalSteps(Steps):
     intercept : float
     alpha, l1_ratio : float
     fit_intercept : bool
+
+    Attributes
+    ----------
+    models : ndarray of shape (n_features, 2), or of several classes (n_features, 2, width)
+        v_j and h_j side by side: an entry of X in a column that is not in cache waits for one line.
     """
 
     def __init__(self, coef, double intercept, double alpha, double l1_ratio, bint fit_intercept):
@@ -55,23 +70,25 @@ cdef class DiagonalSteps(Steps):
         self._rule.intercept_rate = fit_intercept
         self.rows_a_step = 1
         self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
-        # One sample's worth of curvature holds what it starts from.
-        self.curvature = np.where(coef != 0, 0.25, 0.0)
-        self.sums = self.curvature * coef
+        self.models = np.zeros((len(coef), 2, *coef.shape[1:]))
+        if coef.any():
+            # One sample's worth of curvature holds what it starts from.
+            self.models[:, 0] = 0.25 * coef
+            self.models[:, 1] = np.where(coef != 0, 0.25, 0.0)
         self._bind()
 
     cdef void _bind(self):
-        cdef double[::1] sums = self.sums.reshape(-1), curvature = self.curvature.reshape(-1)
-        self._state.coef, self._state.curvature = &sums[0], &curvature[0]
+        cdef double[::1] models = self.models.reshape(-1)
+        self._state.models = &models[0]
 
     def __reduce__(self):
         state = self._state.intercept, self._state.intercept_curvature, self._state.t
-        return _restored_diagonal, (self.penalty, self.block, self.sums, self.curvature, state,
+        return _restored_diagonal, (self.penalty, self.block, self.models, state,
                                     (self.loss_sum, self.penalty_sum, self.count))
 
     def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
              const int32_t[::1] order=None, Py_ssize_t n_threads=1):
-        cdef double[::1] products = np.empty(rows.longest_row() * self.sums[:1].size)
+        cdef double[::1] products = np.empty(padded(rows.longest_row()) * self.models[0].size)
         self._state.products = &products[0]
         Steps.feed(self, rows, target, weight, order, n_threads)
 
@@ -84,20 +101,32 @@ cdef class DiagonalSteps(Steps):
         cdef RowBlock block = self.block
         cdef sgd_rows rows = block.rows()
         cdef double before = self._state.t
+        self._known_solution = None
         with nogil:
             self.loss_sum += kernels.sgd_diagonal(&rows, &self._rule, &self._state)
         self.count += self._state.t - before
 
     def _solution(self):
-        total = self._state.t
-        coef = minimizer_of_models(self.sums, self.curvature, self._rule.l1 * total, self._rule.l2 * total)
-        return coef, self._state.intercept
+        """Computed once for all that ask for it between two steps."""
+        if self._known_solution is None:
+            self._known_solution = self._minimizer()
+        return self._known_solution
+
+    cdef _minimizer(self):
+        """The solution of the columns' models."""
+        return self._coef_of_models(), self._state.intercept
+
+    cdef _coef_of_models(self):
+        """Coefficients in the shape that these steps began from."""
+        models, total = self.models.reshape(len(self.models), 2, -1), self._state.t
+        coef = _minimizer_of_models(models, self._rule.l1 * total, self._rule.l2 * total)
+        return coef.reshape(self.models[:, 0].shape)
 
 
-def _restored_diagonal(penalty, block, sums, curvature, state, epoch):
+def _restored_diagonal(penalty, block, models, state, epoch):
     cdef DiagonalSteps steps = DiagonalSteps(np.zeros(block.n_features), 0.0, *penalty)
     steps.block = block
-    steps.sums, steps.curvature = writable((sums, curvature))
+    (steps.models,) = writable([models])
     steps._state.intercept, steps._state.intercept_curvature, steps._state.t = state
     steps.loss_sum, steps.penalty_sum, steps.count = epoch
     steps._bind()

@@ -42,7 +42,7 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         self._begin(rows, alpha, l1_ratio, fit_intercept)
 
     def __reduce__(self):
-        arrays = self.sums, self.curvature, self.intercepts
+        arrays = self.models, self.intercepts
         numbers = self._state.t, self.loss_sum, self.penalty_sum, self.count
         return _restored_diagonal_steps, (self.n_classes, self.penalty, self.block, arrays, numbers)
 
@@ -55,6 +55,7 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         cdef Py_ssize_t[::1] label = labels(block)
         cdef double[:, ::1] targets = None if self.targets is None else self.targets[label]
         cdef double before = self._state.t
+        self._known_solution = None
         memset(&all, 0, sizeof(softmax_batches))
         all.n_classes, all.width, all.label = self.n_classes, intercepts.shape[1], &label[0]
         all.target = &targets[0, 0] if targets is not None else NULL
@@ -64,8 +65,8 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
             self.loss_sum += kernels.sgd_softmax_diagonal(&all, &self._rule, &self._state)
         self.count += self._state.t - before
 
-    def _solution(self):
-        coef, _ = DiagonalSteps._solution(self)
+    cdef _minimizer(self):
+        coef = self._coef_of_models()
         if self._rule.l1 == 0:
             coef = centred(coef, self.n_classes)
         return coef_of_rows(coef, self.n_classes), self.intercepts[0, :self.n_classes].copy()
@@ -75,7 +76,7 @@ def _restored_diagonal_steps(n_classes, penalty, block, arrays, numbers):
     start = np.zeros((n_classes, block.n_features))
     cdef SoftmaxDiagonalSteps steps = SoftmaxDiagonalSteps(start, start[:, 0], *penalty)
     steps.block = block
-    steps.sums, steps.curvature, steps.intercepts = writable(arrays)
+    steps.models, steps.intercepts = writable(arrays)
     steps._state.t, steps.loss_sum, steps.penalty_sum, steps.count = numbers
     steps._bind()
     return steps
