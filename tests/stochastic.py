@@ -160,7 +160,7 @@ def diagonal_twin(X, target, weight, alpha, l1_ratio, fit_intercept=True):
         h += np.where(so_far > 0, charged, np.maximum(charged, unseen)) * x**2
         b = b + rate * g
     coef = solution(l2 * total + h)
-    return coef - (l1_ratio == 0 and n_outputs > 1) * coef.mean(axis=0), b
+    return coef - (l1 == 0 and n_outputs > 1) * coef.mean(axis=0), b
 
 
 def implicit_slopes(u, reach, target, weight):

@@ -13,6 +13,7 @@ from stochastic import (
     draw,
     fitted,
     gradient_twin,
+    implicit_slopes,
     make_data,
     objective,
     optimum,
@@ -55,9 +56,9 @@ class TestTwins:
         solution_of(steps, X, y)
         assert steps.loss_sum / steps.count == pytest.approx(np.log(4), rel=1e-9)
 
-    # With little L2 a coefficient may meet saturated samples alone, whose curvature is tiny and magnifies rounding.
-    @pytest.mark.parametrize("alpha", [1e-2, 0.1])
-    @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 0.9])
+    # With little L2 a step may move a logit by thousands: the slopes must be exact.
+    @pytest.mark.parametrize("alpha", [0.0, 1e-4, 1e-2, 0.1])
+    @pytest.mark.parametrize("l1_ratio", [0.0, 0.3, 1.0])
     @pytest.mark.parametrize("soft", [False, True])
     def test_diagonal_steps(self, isa, alpha, l1_ratio, soft):
         X, y = sparse_data(n=100, n_classes=3)
@@ -69,6 +70,17 @@ class TestTwins:
             y = np.arange(len(y))
         expected = diagonal_twin(X.toarray(), target, weight, alpha, l1_ratio)
         assert_same(solution_of(steps, X, y, weight), expected, rtol=1e-8)
+
+    @pytest.mark.parametrize("label", [0, 1, 2])
+    @pytest.mark.parametrize("reach", 10.0 ** np.arange(-4, 7, 2))
+    def test_diagonal_steps_do_not_overshoot(self, isa, label, reach):
+        """One sample of one column from given intercepts: its slopes are those at the logits it moves to."""
+        for u in np.array([[0, 0, 0], [3, -2, 1], [20, 0, -10], [-8, 5, 5], [40, -40, 0]], dtype=float):
+            steps = _sgd.SoftmaxDiagonalSteps(np.zeros((3, 1)), u, 1.0, 0.0, False)
+            solution_of(steps, sp.csr_matrix([[np.sqrt(reach)]]), [label])
+            slopes = steps.models[0, 0, :3] / np.sqrt(reach)
+            expected = implicit_slopes(u, np.full(3, reach), np.eye(3)[label], 1.0)
+            np.testing.assert_allclose(slopes, expected, rtol=1e-7, atol=1e-8 * np.abs(expected).max())
 
     @pytest.mark.parametrize("make", [make_data, sparse_data])
     @pytest.mark.parametrize("fit_intercept", [False, True])

@@ -113,7 +113,8 @@ static double softmax_proximal_value(const softmax_sample *sample) {
 }
 
 /* The Newton step to the slopes g with g = weight (target - prob): J step = -(g - weight (target - prob)) with
- * J = I + weight (diag(prob) - prob prob') diag(reach), a diagonal and one more rank. Returns the largest of it. */
+ * J = I + weight (diag(prob) - prob prob') diag(reach), a diagonal and one more rank. Returns the largest product of a
+ * class's step and what it moves the logit by, about twice the error that is left. */
 static double softmax_newton_step(const softmax_sample *sample) {
     const double *prob = sample->prob, weight = sample->weight;
     double product = 0.0, pivot = 0.0, largest = 0.0;
@@ -127,7 +128,7 @@ static double softmax_newton_step(const softmax_sample *sample) {
     for (ptrdiff_t k = 0; k < sample->n_classes; k++) {
         const double share = weight * prob[k];
         sample->step[k] = (sample->step[k] + share * product / pivot) / (1.0 + share * sample->reach[k]);
-        largest = fmax(largest, fabs(sample->step[k]));
+        largest = fmax(largest, sample->step[k] * sample->step[k] * sample->reach[k]);
     }
     return largest;
 }
@@ -141,7 +142,7 @@ static void softmax_implicit_slope(const softmax_sample *sample, double value) {
         const double largest = softmax_newton_step(sample);
         for (ptrdiff_t k = 0; k < n_classes; k++)
             sample->slope[k] += sample->step[k];
-        if (!(largest > 1e-7 * sample->weight)) /* the error is about the square of Newton's last step */
+        if (!(largest > 1e-13 * sample->weight))
             return;
         while (!((next = softmax_proximal_value(sample)) <= value + 1e-14 * fabs(value)) && length > 1e-6) {
             length *= 0.5;
