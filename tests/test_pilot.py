@@ -118,6 +118,14 @@ class TestRows:
         assert_array_equal(stratified_rows(N, 3744), stratified_rows(N, 3744))
         assert_array_equal(np.random.get_state()[1], before)
 
+    @pytest.mark.parametrize("n_runs", [1, 1024, 1025, 3000])
+    def test_places_of_one_generator(self, n_runs):
+        """However many of them are at hand."""
+        stretch = 2 * RUN
+        starts = stratified_rows(n_runs * stretch + RUN, n_runs * RUN)[::RUN]
+        places = np.random.default_rng(0).random(n_runs)
+        assert_array_equal(starts, (np.arange(n_runs) * stretch + places * RUN).astype(int))
+
     def test_the_pilot_has_these_rows_targets_and_weights(self):
         X, y = make_data()
         weight = np.random.default_rng(1).exponential(size=N)
