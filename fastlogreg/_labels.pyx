@@ -3,13 +3,18 @@
 import numpy as np
 
 from libc.math cimport floor
+from libc.stdint cimport int64_t
+
+from fastlogreg._kernels.dispatch cimport active_kernels
+
+ctypedef long long longlong
 
 ctypedef fused label:
     signed char
     short
     int
     long
-    long long
+    longlong
     unsigned char
     unsigned short
     unsigned int
@@ -46,6 +51,9 @@ def _tell_apart(const label[::1] y, double[::1] target):
             return 0
     if upper < lower:
         lower, upper = upper, lower
+    if label is long or label is longlong:
+        if sizeof(label) == 8:
+            return other if active_kernels().tell_apart(n, <const int64_t *>&y[0], lower, upper, &target[0]) else 0
     with nogil:
         for i in range(n):
             is_upper = y[i] == upper

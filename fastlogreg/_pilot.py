@@ -27,6 +27,8 @@ RUN = 8
 # A column whose variance comes from fewer rows than that is not known; so many rows are looked at.
 MIN_CARRIERS = 25
 RARITY_ROWS = 4096
+# Making a generator takes longer than drawing so few numbers.
+_FIRST_PLACES = np.random.default_rng(0).random(1024)
 
 
 def objective_with_pilot(design, target, *, sample_weight, l2, fit_intercept):
@@ -63,14 +65,14 @@ class Pilot:
         self.knows_columns = knows_columns
         self.rows_a_parameter = objective.design.n_samples / objective.n_parameters
 
-    def hessian(self, parameters):
-        """The whole objective's Hessian as the sample knows it (n_parameters, n_parameters).
+    def hessian(self, point):
+        """The whole objective's Hessian as the sample knows it at a point of it (n_parameters, n_parameters).
 
         The sample's, with each column stretched to its mean square in all rows, which standardised coordinates tell;
         a column of zeros in the sample gets that on the diagonal alone.
         """
         objective = self.objective
-        matrix = objective.hessian(objective.evaluate(parameters)).matrix()
+        matrix = objective.hessian(point).matrix()
         if self.knows_columns:
             return matrix
         diagonal = np.diag_indices_from(matrix)
@@ -137,6 +139,10 @@ def stratified_rows(n_samples, n_rows):
     """`n_rows` row numbers in runs of RUN, one run in each of n_rows / RUN equal stretches; always the same ones."""
     n_runs = n_rows // RUN
     edges = np.linspace(0, n_samples - RUN, n_runs + 1)
-    places = np.random.default_rng(0).random(n_runs)
-    starts = (edges[:-1] + places * np.maximum(np.diff(edges) - RUN, 0)).astype(np.intp)
+    starts = (edges[:-1] + _places(n_runs) * np.maximum(np.diff(edges) - RUN, 0)).astype(np.intp)
     return (starts[:, None] + np.arange(RUN)).ravel()
+
+
+def _places(n_runs):
+    """Where in its stretch each run begins (n_runs,), in [0, 1)."""
+    return _FIRST_PLACES[:n_runs] if n_runs <= len(_FIRST_PLACES) else np.random.default_rng(0).random(n_runs)

@@ -4,6 +4,7 @@ Tolerances are bounds on rounding errors: see `rounding`.
 """
 
 import functools
+import math
 
 import numpy as np
 import pytest
@@ -120,6 +121,40 @@ class TestTwins:
         assert_within(loss, losses.sum(axis=1), loss_errors.sum(axis=1))
         assert_within(gradient, residuals @ item.dense, residual_errors @ np.abs(item.dense))
         assert_within(intercept_gradient, residuals.sum(axis=1), residual_errors.sum(axis=1))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.float64])
+    def test_rows_of_every_width(self, dtype):
+        """Nothing beyond a row's end is of any effect, and a row's logit does not depend on those around it."""
+        rng = np.random.default_rng(0)
+        for d in range(1, 80):
+            room = np.full((43, d + 9), np.nan, dtype=dtype)
+            X = room[:, :d]
+            X[...] = zoo.values(rng, 43, d)
+            problem, design = Problem(X.astype(float), 1), as_design(X)
+            logits = design.logits(problem.coef, problem.intercept)
+            assert_within(logits, problem.logits, problem.logit_errors)
+            alone = [as_design(row[np.newaxis]).logits(problem.coef, problem.intercept)[0, 0] for row in X]
+            assert_array_equal(logits[0], alone)
+            _, gradient, _ = design.loss_gradient(problem.coef, problem.intercept, problem.target)
+            residuals = twins.residuals(problem.logits, problem.target)
+            errors = problem.logit_errors / 4 + 4 * EPS + SUM * np.abs(residuals)
+            assert_within(gradient, residuals @ problem.X, errors @ np.abs(problem.X))
+
+    @pytest.mark.parametrize("n", [1, 8, 129, 1003])
+    @pytest.mark.parametrize("margin", [0.0, 1e-3, 5.0, 30.0, 300.0, 700.0])
+    def test_small_losses_keep_their_digits_in_sums(self, margin, n):
+        """Of samples that are all on their right sides."""
+        rng = np.random.default_rng(0)
+        margins = margin + rng.exponential(size=n)
+        target = rng.integers(2, size=n).astype(float)
+        X = np.where(target == 1.0, margins, -margins)[:, np.newaxis]
+        design = as_design(X)
+        loss, *_ = design.loss_gradient(np.ones((1, 1)), np.zeros(1), target[np.newaxis])
+        expected = math.fsum(np.log1p(np.exp(-margins)))
+        assert_allclose(loss[0], expected, rtol=8 * EPS)
+        ones = np.ones(n)
+        weighted, *_ = design.loss_gradient(np.ones((1, 1)), np.zeros(1), target[np.newaxis], ones)
+        assert_allclose(weighted[0], expected, rtol=8 * EPS)
 
     @pytest.mark.parametrize("n_outputs", [1, 3])
     def test_hessian_dot(self, item, n_outputs):

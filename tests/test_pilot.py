@@ -68,7 +68,7 @@ def without_pilot(X, y, weight=None, C=1.0):
 
 
 def minimize(objective, start, tol):
-    return newton(objective, start, tol=tol, max_iter=100, on_iteration=lambda *_: None).point.parameters
+    return newton(objective, start, tol=tol, max_iter=100, on_iteration=lambda *_: None).point
 
 
 def value(coef, intercept, X, y, C=1.0, weight=None):
@@ -81,7 +81,7 @@ def value(coef, intercept, X, y, C=1.0, weight=None):
 def true_gap(coef, intercept, *problem):
     """Relative, against the minimum found without a pilot."""
     objective = without_pilot(*problem[:2], C=problem[2], weight=problem[3])
-    lowest = value(*objective.to_coef(minimize(objective, objective.start(), tol=1e-8)), *problem)
+    lowest = value(*objective.to_coef(minimize(objective, objective.start(), tol=1e-8).parameters), *problem)
     return value(coef, intercept, *problem) / lowest - 1
 
 
@@ -117,6 +117,14 @@ class TestRows:
         before = np.random.get_state()[1].copy()
         assert_array_equal(stratified_rows(N, 3744), stratified_rows(N, 3744))
         assert_array_equal(np.random.get_state()[1], before)
+
+    @pytest.mark.parametrize("n_runs", [1, 1024, 1025, 3000])
+    def test_places_of_one_generator(self, n_runs):
+        """However many of them are at hand."""
+        stretch = 2 * RUN
+        starts = stratified_rows(n_runs * stretch + RUN, n_runs * RUN)[::RUN]
+        places = np.random.default_rng(0).random(n_runs)
+        assert_array_equal(starts, (np.arange(n_runs) * stretch + places * RUN).astype(int))
 
     def test_the_pilot_has_these_rows_targets_and_weights(self):
         X, y = make_data()
@@ -211,7 +219,7 @@ class TestHessian:
     @staticmethod
     def spectrum(objective, parameters):
         """Of the Hessian, as the pilot's sees it."""
-        known = objective.pilot.hessian(parameters)
+        known = objective.pilot.hessian(objective.pilot.objective.evaluate(parameters))
         whole = objective.hessian(objective.evaluate(parameters)).matrix()
         return np.linalg.eigvals(np.linalg.solve(known, whole)).real
 
@@ -241,7 +249,7 @@ class TestHessian:
         objective = with_pilot(np.column_stack([X, rare]), y, C=C, fit_intercept=fit_intercept)
         start = objective.start()
         # The curvature of all samples is the same there: the diagonals must be, too.
-        known = objective.pilot.hessian(start)
+        known = objective.pilot.hessian(objective.pilot.objective.evaluate(start))
         whole = objective.hessian(objective.evaluate(start)).matrix()
         assert_allclose(np.diagonal(known), np.diagonal(whole), rtol=1e-9)
         spectrum = self.spectrum(objective, start)
@@ -476,7 +484,7 @@ class TestFits:
         y = y.copy()
         y[sampled_rows()] = 1 - y[sampled_rows()]
         objective = with_pilot(X, y)
-        of_sample = objective.evaluate(minimize(objective.pilot.objective, objective.start(), tol=1e-4))
+        of_sample = objective.evaluate(minimize(objective.pilot.objective, objective.start(), tol=1e-4).parameters)
         assert of_sample.value > objective.value_without_coefficients()
         model = LogisticRegression().fit(X, y)
         assert_arrives(model, X, y)

@@ -107,7 +107,7 @@ typedef struct {
                         const double *shift, double *row_scratch, double *sums, double *squares);
 
     /* panel[i, j] = sqrt(weight_i) (x_ij - shift_j), panel[i, n_features] = sqrt(weight_i); rows `width` apart,
-     * what is beyond n_features + 1 stays as it is. */
+     * what is beyond n_features + 1 stays as it is, or becomes 0. */
     void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                        const double *shift, ptrdiff_t width, double *panel);
 
@@ -238,6 +238,9 @@ typedef struct {
 
     /* sigma(u) and sigma(-u); either output may be NULL. */
     void (*sigmoid)(ptrdiff_t n, const double *logits, double *prob_out, double *complement_out);
+
+    /* target_out[i] = 1 where labels[i] is upper, else 0. Returns whether all are lower or upper. */
+    int (*tell_apart)(ptrdiff_t n, const int64_t *labels, int64_t lower, int64_t upper, double *target_out);
 
     /* Softmax cross-entropy of logits (count x width; see softmax.h) against labels in [0, n_classes), or where `label`
      * is NULL against target probabilities (count x n_classes), times `weight`, which may be NULL. Writes the residuals

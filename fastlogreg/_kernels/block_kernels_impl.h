@@ -9,6 +9,8 @@
 
 #include "cross_entropy.h"
 
+#include "labels.h"
+
 #include "softmax.h"
 
 #include "prefetch.h"
@@ -31,8 +33,39 @@
 #define ROW_LANES_F64 LANES
 #endif
 
+typedef double row_f64 __attribute__((vector_size(ROW_LANES_F64 * sizeof(double))));
+
+/* The values of a row shorter than its vector, and zeros. */
+static inline row_f64 load_part_f64(const double *x, ptrdiff_t count) {
+#if LANES == 8 && defined(__AVX512VL__)
+    return (row_f64)_mm256_maskz_loadu_pd((__mmask8)((1 << count) - 1), x);
+#elif LANES == 4 && defined(__AVX__)
+    const vint lane = {0, 1, 2, 3};
+    return (row_f64)_mm256_maskload_pd(x, (__m256i)(lane < count));
+#else
+    row_f64 values = {0};
+    memcpy(&values, x, (size_t)count * sizeof(double));
+    return values;
+#endif
+}
+
+static inline vfloat load_part_f32(const float *x, ptrdiff_t count) {
+#if LANES == 8 && defined(__AVX512VL__)
+    return (vfloat)_mm256_maskz_loadu_ps((__mmask8)((1 << count) - 1), x);
+#elif LANES == 4 && defined(__AVX__)
+    typedef int32_t lanes __attribute__((vector_size(16)));
+    const lanes lane = {0, 1, 2, 3};
+    return (vfloat)_mm_maskload_ps(x, (__m128i)(lane < (int32_t)count));
+#else
+    vfloat values = {0};
+    memcpy(&values, x, (size_t)count * sizeof(float));
+    return values;
+#endif
+}
+
 #define REAL double
 #define WIDEN(values) (values)
+#define LOAD_PART load_part_f64
 #define NAME(x) x##_f64
 #include "product_tile.h"
 #undef NAME
@@ -66,10 +99,12 @@
 #undef ADD_TILE
 #undef ROW_LANES
 #undef WIDEN
+#undef LOAD_PART
 #undef REAL
 
 #define REAL float
 #define WIDEN widen
+#define LOAD_PART load_part_f32
 #define NAME(x) x##_f32
 #include "product_tile.h"
 #undef NAME
@@ -101,6 +136,7 @@
 #undef ADD_TILE
 #undef ROW_LANES
 #undef WIDEN
+#undef LOAD_PART
 #undef REAL
 
 #define VALUES(X) (void)(X)->values
@@ -145,6 +181,7 @@ const block_kernels TABLE = {
     .multiply = multiply,
     .bce_line = bce_line,
     .sigmoid = sigmoid,
+    .tell_apart = tell_apart,
     .softmax_loss = softmax_loss,
     .softmax = softmax,
     .softmax_product = softmax_product,

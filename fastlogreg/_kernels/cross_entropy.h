@@ -11,6 +11,7 @@
 
 typedef struct {
     vdouble loss, residual, curvature;
+    vdouble e, linear; /* the loss is log1p(e) + linear */
 } cross_entropy;
 
 static inline __attribute__((always_inline)) cross_entropy cross_entropy_of(vdouble u, vdouble p, int want_loss) {
@@ -20,9 +21,9 @@ static inline __attribute__((always_inline)) cross_entropy cross_entropy_of(vdou
     const vdouble s = 1.0 / (1.0 + e);
     const vdouble q = 1.0 - p;
     const vdouble a = e * s;
-    cross_entropy at = {{0}, select(positive, q - a, a - p), a - a * a};
+    cross_entropy at = {{0}, select(positive, q - a, a - p), a - a * a, e, size * select(positive, q, p)};
     if (want_loss)
-        at.loss = log1p_unit(e) + size * select(positive, q, p);
+        at.loss = log1p_unit(e) + at.linear;
     return at;
 }
 
@@ -33,7 +34,10 @@ static inline __attribute__((always_inline)) cross_entropy weighted(cross_entrop
         return at;
     const vdouble ones = splat(1.0);
     const vdouble s = load_first(weight ? weight : (const double *)&ones, count);
-    return (cross_entropy){at.loss * s, at.residual * s, at.curvature * s};
+    at.loss *= s;
+    at.residual *= s;
+    at.curvature *= s;
+    return at;
 }
 
 static inline vdouble sigmoid_of(vdouble u) {
@@ -84,10 +88,42 @@ static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdif
         store_first(curvature_out + i, at.curvature, count);
 }
 
+/* So many factors 1 + e <= 2 go into a product before its logarithm is taken. */
+#define PRODUCT_TERMS 16
+
+/* `bce` of whole vectors of samples that all weigh one and whose losses are wanted in sum alone: the logarithms of
+ * products of 1 + e. What a product has above one grows by terms that are positive, (1 + above) (1 + e) - 1 = above +
+ * e (1 + above), so that sums of small losses keep their digits. */
+static inline __attribute__((always_inline)) void bce_of_ones(ptrdiff_t n, const double *logits, const double *target,
+                                                              double *residual_out, double *curvature_out,
+                                                              bce_sums *sums) {
+    for (ptrdiff_t i = 0; i < n;) {
+        const ptrdiff_t end = i + PRODUCT_TERMS * LANES < n ? i + PRODUCT_TERMS * LANES : n;
+        vdouble above = {0};
+        for (; i < end; i += LANES) {
+            const vdouble p = load_f64(target + i);
+            const cross_entropy at = cross_entropy_of(load_f64(logits + i), p, 0);
+            above += at.e * (1.0 + above);
+            sums->loss += at.linear;
+            sums->residual += at.residual;
+            sums->softness += p * (1.0 - p);
+            if (residual_out)
+                store_f64(residual_out + i, at.residual);
+            if (curvature_out)
+                store_f64(curvature_out + i, at.curvature);
+        }
+        sums->loss += log1p_nonnegative(above);
+    }
+}
+
 static block_sums bce(ptrdiff_t n, const double *logits, const double *target, const double *weight, int want_loss,
                       double *loss_out, double *residual_out, double *curvature_out) {
     bce_sums sums = {{0}, {0}, {0}};
     ptrdiff_t i = 0;
+    if (want_loss && !weight && !loss_out) {
+        i = n - n % LANES;
+        bce_of_ones(i, logits, target, residual_out, curvature_out, &sums);
+    }
     for (; i + LANES <= n; i += LANES)
         bce_vector(i, LANES, logits, target, weight, want_loss, loss_out, residual_out, curvature_out, &sums);
     if (i < n)

@@ -1,8 +1,9 @@
 /* Dense X whose columns are contiguous (Fortran order, as in a pandas frame). Included once for each REAL. The block's
- * part of a column is one short contiguous run, so vectors go over samples, four columns at a time to spare the logits
- * (or residuals) three of four readings. */
+ * part of a column is one short contiguous run, so vectors go over samples, several columns at a time to spare
+ * most readings of the logits or residuals; products with residuals keep a sum for each. */
 
-#define COLUMNS_AT_ONCE 4
+#define COLUMNS_AT_ONCE 8
+#define DOTS_AT_ONCE 4
 
 typedef REAL NAME(packed) __attribute__((vector_size(LANES * sizeof(REAL))));
 
@@ -20,38 +21,52 @@ static inline void NAME(prefetch_column)(const design_view *X, ptrdiff_t j, ptrd
         __builtin_prefetch(x + i, 0, 2);
 }
 
+/* logits_out += sum_c w_c x_c for a few columns x_c; with an intercept, that is where they start. */
+static inline __attribute__((always_inline)) void NAME(add_columns)(const REAL *x, ptrdiff_t stride, int columns,
+                                                                    ptrdiff_t count, const double *w,
+                                                                    const double *intercept, double *logits_out) {
+    double of_column[COLUMNS_AT_ONCE];
+    for (int c = 0; c < columns; c++)
+        of_column[c] = w[c];
+    const double start = intercept ? *intercept : 0.0;
+    ptrdiff_t i = 0;
+    for (; i + LANES <= count; i += LANES) {
+        vdouble sum = intercept ? splat(start) : load_f64(logits_out + i);
+        for (int c = 0; c < columns; c++)
+            sum += NAME(load)(x + c * stride + i) * of_column[c];
+        store_f64(logits_out + i, sum);
+    }
+    for (; i < count; i++) {
+        double sum = intercept ? start : logits_out[i];
+        for (int c = 0; c < columns; c++)
+            sum += (double)x[c * stride + i] * of_column[c];
+        logits_out[i] = sum;
+    }
+}
+
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
     const ptrdiff_t d = X->n_features, stride = X->stride;
     const REAL *block = (const REAL *)X->values + first;
-    for (ptrdiff_t k = 0; k < n_outputs; k++) {
-        const double *w = coef + k * d;
-        double *u = logits_out + k * logits_stride;
-        for (ptrdiff_t i = 0; i < count; i++)
-            u[i] = intercept[k];
-        ptrdiff_t j = 0;
-        for (; j + COLUMNS_AT_ONCE <= d; j += COLUMNS_AT_ONCE) {
-            const REAL *x0 = block + j * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-            const double w0 = w[j], w1 = w[j + 1], w2 = w[j + 2], w3 = w[j + 3];
-#pragma omp simd
-            for (ptrdiff_t i = 0; i < count; i++)
-                u[i] += ((double)x0[i] * w0 + (double)x1[i] * w1) + ((double)x2[i] * w2 + (double)x3[i] * w3);
+    for (ptrdiff_t k = 0; k < n_outputs; k++)
+        for (ptrdiff_t j = 0; j < d; j += COLUMNS_AT_ONCE) {
+#define COLUMNS(columns)                                                                                               \
+    case columns:                                                                                                      \
+        NAME(add_columns)(block + j * stride, stride, columns, count, coef + k * d + j, j ? NULL : intercept + k,      \
+                          logits_out + k * logits_stride);                                                             \
+        break;
+            switch (d - j < COLUMNS_AT_ONCE ? d - j : COLUMNS_AT_ONCE) {
+                COLUMNS(1) COLUMNS(2) COLUMNS(3) COLUMNS(4) COLUMNS(5) COLUMNS(6) COLUMNS(7) COLUMNS(8)
+            }
+#undef COLUMNS
         }
-        for (; j < d; j++) {
-            const REAL *x0 = block + j * stride;
-            const double w0 = w[j];
-#pragma omp simd
-            for (ptrdiff_t i = 0; i < count; i++)
-                u[i] += (double)x0[i] * w0;
-        }
-    }
 }
 
 /* gradient_out[c] += x_c . residual for a few columns x_c. */
 static inline __attribute__((always_inline)) void NAME(add_dots)(const REAL *x, ptrdiff_t stride, int columns,
                                                                  ptrdiff_t count, const double *residual,
                                                                  double *gradient_out) {
-    vdouble sums[COLUMNS_AT_ONCE] = {{0}};
+    vdouble sums[DOTS_AT_ONCE] = {{0}};
     ptrdiff_t i = 0;
     for (; i + LANES <= count; i += LANES)
         for (int c = 0; c < columns; c++)
@@ -68,19 +83,20 @@ static void NAME(add_gradient)(const design_view *X, ptrdiff_t first, ptrdiff_t 
                                const double *residual, ptrdiff_t residual_stride, double *gradient) {
     const ptrdiff_t d = X->n_features, stride = X->stride;
     const REAL *block = (const REAL *)X->values + first;
-    for (ptrdiff_t k = 0; k < n_outputs; k++) {
-        const double *r = residual + k * residual_stride;
-        double *g = gradient + k * d;
-        ptrdiff_t j = 0;
-        for (; j + COLUMNS_AT_ONCE <= d; j += COLUMNS_AT_ONCE) {
+    for (ptrdiff_t k = 0; k < n_outputs; k++)
+        for (ptrdiff_t j = 0; j < d; j += DOTS_AT_ONCE) {
+            const ptrdiff_t columns = d - j < DOTS_AT_ONCE ? d - j : DOTS_AT_ONCE;
             if (k == 0)
-                for (int c = 0; c < COLUMNS_AT_ONCE; c++)
+                for (ptrdiff_t c = 0; c < columns; c++)
                     NAME(prefetch_column)(X, j + c, first + count, count);
-            NAME(add_dots)(block + j * stride, stride, COLUMNS_AT_ONCE, count, r, g + j);
+#define COLUMNS(columns)                                                                                               \
+    case columns:                                                                                                      \
+        NAME(add_dots)(block + j * stride, stride, columns, count, residual + k * residual_stride,                     \
+                       gradient + k * d + j);                                                                          \
+        break;
+            switch (columns) { COLUMNS(1) COLUMNS(2) COLUMNS(3) COLUMNS(4) }
+#undef COLUMNS
         }
-        for (; j < d; j++)
-            NAME(add_dots)(block + j * stride, stride, 1, count, r, g + j);
-    }
 }
 
 static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
@@ -135,3 +151,4 @@ static const layout_kernels NAME(kernels) = {
 };
 
 #undef COLUMNS_AT_ONCE
+#undef DOTS_AT_ONCE

@@ -166,6 +166,8 @@ cdef extern from "block_kernels.h" nogil:
         void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
                          const double *weight, double *sums_out) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const double *logits, double *prob_out, double *complement_out) noexcept nogil
+        bint (*tell_apart)(Py_ssize_t n, const int64_t *labels, int64_t lower, int64_t upper,
+                           double *target_out) noexcept nogil
         double (*softmax_loss)(Py_ssize_t count, Py_ssize_t width, Py_ssize_t n_classes, const Py_ssize_t *label,
                                const double *target, const double *weight, double *values) noexcept nogil
         void (*softmax)(Py_ssize_t count, Py_ssize_t width, double *values) noexcept nogil

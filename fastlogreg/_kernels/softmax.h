@@ -9,16 +9,6 @@
  * A block holds `count` samples of `width` doubles, a multiple of PANEL_ALIGNMENT; classes beyond n_classes are padding
  * with logits of -infinity, and so with probabilities and residuals of zero. */
 
-/* log(1 + x) for x >= 0: 1 + x = 2^k (1 + f). For x < 1, k is zero and f is x itself. */
-static inline vdouble log1p_nonnegative(vdouble x) {
-    const vdouble one_plus = 1.0 + x;
-    const vint exponent = (vint)((vuint)one_plus >> 52) - 1023;
-    const vdouble power = (vdouble)(exponent + (vint)splat(ROUND_TO_INTEGER)) - ROUND_TO_INTEGER;
-    const vdouble unit = (vdouble)((vuint)one_plus - ((vuint)exponent << 52));
-    const vdouble f = select(exponent == 0, x, unit - 1.0);
-    return power * LN2_HIGH + (log1p_unit(f) + power * LN2_MIDDLE) + 0.0 * x; /* NaN stays NaN */
-}
-
 static inline double largest_of_row(ptrdiff_t width, const double *values) {
     vdouble largest = load_f64(values);
     for (ptrdiff_t k = LANES; k < width; k += LANES) {

@@ -71,7 +71,24 @@ static inline void store_first(double *p, vdouble v, ptrdiff_t count) {
 }
 
 static inline vdouble select(vint mask, vdouble a, vdouble b) {
+#if LANES == 8 && defined(__AVX512DQ__)
+    return (vdouble)_mm512_mask_blend_pd(_mm512_movepi64_mask((__m512i)mask), (__m512d)b, (__m512d)a);
+#else
     return (vdouble)((mask & (vint)a) | (~mask & (vint)b));
+#endif
+}
+
+/* NaN stays NaN. */
+static inline vdouble at_least(double lowest, vdouble x) {
+#if LANES == 8 && defined(__AVX512F__)
+    return (vdouble)_mm512_max_pd((__m512d)splat(lowest), (__m512d)x);
+#elif LANES == 4 && defined(__AVX__)
+    return (vdouble)_mm256_max_pd((__m256d)splat(lowest), (__m256d)x);
+#elif LANES == 2 && defined(__SSE2__)
+    return (vdouble)_mm_max_pd((__m128d)splat(lowest), (__m128d)x);
+#else
+    return select(x < lowest, splat(lowest), x);
+#endif
 }
 
 /* Whether any lane of a comparison's result is true. */
@@ -177,21 +194,21 @@ static inline void sums_of_2(const vdouble2 *v, double *sums_out) {
 static inline void sums_of_4(const vdouble4 *v, double *sums_out) {
     vdouble4 half[2], sums;
     for (int i = 0; i < 2; i++)
-        half[i] = LANES_OF(vint4, v[i], v[i + 2], 0, 1, 4, 5) + LANES_OF(vint4, v[i], v[i + 2], 2, 3, 6, 7);
-    sums = LANES_OF(vint4, half[0], half[1], 0, 4, 2, 6) + LANES_OF(vint4, half[0], half[1], 1, 5, 3, 7);
+        half[i] = LANES_OF(vint4, v[i], v[i + 2], 0, 1, 6, 7) + LANES_OF(vint4, v[i], v[i + 2], 2, 3, 4, 5);
+    sums = LANES_OF(vint4, half[0], half[1], 0, 5, 2, 7) + LANES_OF(vint4, half[0], half[1], 1, 4, 3, 6);
     memcpy(sums_out, &sums, sizeof sums);
 }
 
 static inline void sums_of_8(const vdouble8 *v, double *sums_out) {
     vdouble8 half[4], quarter[2], sums;
     for (int i = 0; i < 4; i++)
-        half[i] = LANES_OF(vint8, v[i], v[i + 4], 0, 1, 2, 3, 8, 9, 10, 11) +
-                  LANES_OF(vint8, v[i], v[i + 4], 4, 5, 6, 7, 12, 13, 14, 15);
+        half[i] = LANES_OF(vint8, v[i], v[i + 4], 0, 1, 2, 3, 12, 13, 14, 15) +
+                  LANES_OF(vint8, v[i], v[i + 4], 4, 5, 6, 7, 8, 9, 10, 11);
     for (int i = 0; i < 2; i++)
-        quarter[i] = LANES_OF(vint8, half[i], half[i + 2], 0, 1, 8, 9, 4, 5, 12, 13) +
-                     LANES_OF(vint8, half[i], half[i + 2], 2, 3, 10, 11, 6, 7, 14, 15);
-    sums = LANES_OF(vint8, quarter[0], quarter[1], 0, 8, 2, 10, 4, 12, 6, 14) +
-           LANES_OF(vint8, quarter[0], quarter[1], 1, 9, 3, 11, 5, 13, 7, 15);
+        quarter[i] = LANES_OF(vint8, half[i], half[i + 2], 0, 1, 10, 11, 4, 5, 14, 15) +
+                     LANES_OF(vint8, half[i], half[i + 2], 2, 3, 8, 9, 6, 7, 12, 13);
+    sums = LANES_OF(vint8, quarter[0], quarter[1], 0, 9, 2, 11, 4, 13, 6, 15) +
+           LANES_OF(vint8, quarter[0], quarter[1], 1, 8, 3, 10, 5, 12, 7, 14);
     memcpy(sums_out, &sums, sizeof sums);
 }
 
@@ -230,15 +247,17 @@ static inline void sums_of_8(const vdouble8 *v, double *sums_out) {
 #define ROUND_TO_INTEGER 0x1.8p52
 #define ROUND_TO_INTEGER_BITS UINT64_C(0x4338000000000000)
 
-/* k with exp(x) = 2^k exp(r), |r| <= ln 2 / 2, for x <= 0. */
+/* k with exp(x) = 2^k exp(r), |r| <= ln 2 / 2, for x in [EXP_LOWEST, 0]. */
 static inline vdouble nearest_power_of_two(vdouble x) {
-    x = select(x < EXP_LOWEST, splat(EXP_LOWEST), x);
     return (x * 0x1.71547652b82fep+0 + ROUND_TO_INTEGER) - ROUND_TO_INTEGER;
 }
 
 /* x 2^k for whole k in [-1077, 0], rounded once also where the result is subnormal: 2^k is applied as two normal
  * factors 2^(h - 1024), whose biased exponent is h - 1. */
 static inline vdouble times_power_of_two(vdouble x, vdouble power) {
+#if LANES == 8 && defined(__AVX512F__)
+    return (vdouble)_mm512_scalef_pd((__m512d)x, (__m512d)power);
+#endif
     const vuint k_plus_2048 = (vuint)(power + ROUND_TO_INTEGER) - ROUND_TO_INTEGER_BITS + 2048;
     const vuint half = k_plus_2048 >> 1;
     return x * (vdouble)((half - 1) << 52) * (vdouble)((k_plus_2048 - half - 1) << 52);
@@ -247,8 +266,8 @@ static inline vdouble times_power_of_two(vdouble x, vdouble power) {
 /* exp(x) for x <= 0 (NaN stays NaN), error below 1.5 ulp, gradual underflow to 0 at -745.2: exp(x) = 2^k exp(r),
  * exp(r) = 1 + r + r^2 q(r); q is the near-minimax polynomial of degree 10 (error 2^-62 of exp(r)). */
 static inline vdouble exp_nonpositive(vdouble x) {
+    x = at_least(EXP_LOWEST, x);
     const vdouble power = nearest_power_of_two(x);
-    x = select(x < EXP_LOWEST, splat(EXP_LOWEST), x);
     vdouble r = x - power * LN2_HIGH;
     r = r - power * (LN2_MIDDLE + LN2_LOW);
     vdouble r2 = r * r;
@@ -272,4 +291,14 @@ static inline vdouble log1p_unit(vdouble e) {
     vdouble p89 = LOG_P8 + z * LOG_P9;
     vdouble p = (p01 + z2 * p23) + z4 * ((p45 + z2 * p67) + z4 * p89);
     return t + t * (z * p);
+}
+
+/* log(1 + x) for x >= 0: 1 + x = 2^k (1 + f). For x < 1, k is zero and f is x itself. */
+static inline vdouble log1p_nonnegative(vdouble x) {
+    const vdouble one_plus = 1.0 + x;
+    const vint exponent = (vint)((vuint)one_plus >> 52) - 1023;
+    const vdouble power = (vdouble)(exponent + (vint)splat(ROUND_TO_INTEGER)) - ROUND_TO_INTEGER;
+    const vdouble unit = (vdouble)((vuint)one_plus - ((vuint)exponent << 52));
+    const vdouble f = select(exponent == 0, x, unit - 1.0);
+    return power * LN2_HIGH + (log1p_unit(f) + power * LN2_MIDDLE) + 0.0 * x; /* NaN stays NaN */
 }

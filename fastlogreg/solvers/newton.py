@@ -86,7 +86,8 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
         start = objective.restandardize(start)
     elif max_iter > 0 and has_cheap_row_span(objective):
         span = RowSpan(objective)
-        start = span.lift(_minimizer(span.objective, span.project(start), ROW_SPAN_ACCURACY * tol, max_iter))
+        optimum = _minimizer(span.objective, span.project(start), ROW_SPAN_ACCURACY * tol, max_iter)
+        start = span.lift(optimum.parameters)
         point = objective.evaluate(start)
         on_iteration(0, point)
         gap = gap_from_gradient(objective, point)
@@ -109,9 +110,8 @@ def newton(objective, start, *, tol, max_iter, on_iteration):
 
 
 def _minimizer(objective, start, tol, max_iter):
-    """The parameters that minimise an objective of moderate size."""
-    solution = newton(objective, start, tol=tol, max_iter=max_iter, on_iteration=lambda *_: None)
-    return solution.point.parameters
+    """The point that minimises an objective of moderate size."""
+    return newton(objective, start, tol=tol, max_iter=max_iter, on_iteration=lambda *_: None).point
 
 
 def _has_cheap_steps(objective):

@@ -34,7 +34,7 @@ def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iter
     """A `Solution`, or a `Handover` once a Hessian of all rows, which takes `patience` passes, and a step with it are
     the shorter way; None if the sample misleads.
 
-    ``minimizer(objective, start, tol)`` gives the parameters that minimise the pilot's objective. The objective is left
+    ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective. The objective is left
     without its pilot, whose memory is needed no more.
     """
     point, solve = _first_point(objective, start, minimizer)
@@ -73,21 +73,21 @@ def _first_point(objective, start, minimizer):
     warm = None
     if not np.array_equal(start, objective.start()):
         warm = objective.evaluate(start)
-        solve = _solve_with_pilot(pilot, start)
+        solve = _solve_with_pilot(pilot, pilot.objective.evaluate(start))
         if 0.5 * float(warm.gradient @ solve(warm.gradient)) <= gap_target(warm, tol):
             return warm, solve
-    parameters = minimizer(pilot.objective, start, tol)
-    solve_there = _solve_with_pilot(pilot, parameters)
+    optimum = minimizer(pilot.objective, start, tol)
+    solve_there = _solve_with_pilot(pilot, optimum)
     del pilot
-    point = objective.evaluate(parameters)
+    point = objective.evaluate(optimum.parameters)
     if warm is not None and not point.value <= warm.value:
         return warm, solve
     return point, solve_there
 
 
-def _solve_with_pilot(pilot, parameters):
-    """The function that applies the inverse of the Hessian that the pilot knows."""
-    factored = FactoredHessian(pilot.hessian(parameters))
+def _solve_with_pilot(pilot, point):
+    """The function that applies the inverse of the Hessian that the pilot knows at a point of its objective."""
+    factored = FactoredHessian(pilot.hessian(point))
     return lambda gradient: -factored.solve(gradient)[0]
 
 
