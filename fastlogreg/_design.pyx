@@ -539,11 +539,7 @@ cdef class CSRDesign(Design):
 
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
-        _check_structure(X)
-        # SciPy's three arrays may be views with strides, and its two index arrays may differ in type
-        data, indices = np.require(X.data, requirements="CA"), np.require(X.indices, requirements="CA")
-        indptr = np.require(X.indptr, dtype=indices.dtype, requirements="CA")
-        self._keep_alive = (data, indices, indptr)
+        self._keep_alive = data, indices, indptr = csr_arrays(X)
         self._view.values = <const void *><size_t>data.ctypes.data
         self._view.columns = <const void *><size_t>indices.ctypes.data
         self._view.row_starts = <const void *><size_t>indptr.ctypes.data
@@ -630,8 +626,11 @@ def _are_ones(values):
     return all((values[first:first + ONES_AT_ONCE] == 1.0).all() for first in range(0, len(values), ONES_AT_ONCE))
 
 
-def _check_structure(X):
-    """Indices are trusted by the kernels, so they are checked once, where a wrong one can still be reported."""
+def csr_arrays(X):
+    """The values, columns and starts of rows of CSR X as the kernels take them: contiguous, with indices of one type.
+
+    The kernels trust the indices, so they are checked here, where a wrong one can still be reported.
+    """
     indices, indptr = X.indices, X.indptr
     n_samples, n_features = X.shape
     n_entries = indptr[-1] if len(indptr) else 0
@@ -642,6 +641,9 @@ def _check_structure(X):
     unsigned = indices[:n_entries].view(f"u{indices.itemsize}")  # one comparison: negative ones become large
     if n_entries and unsigned.max() >= n_features:
         raise ValueError(f"X.indices must lie in [0, {n_features})")
+    # SciPy's three arrays may be views with strides, and its two index arrays may differ in type
+    data, indices = np.require(X.data, requirements="CA"), np.require(indices, requirements="CA")
+    return data, indices, np.require(indptr, dtype=indices.dtype, requirements="CA")
 
 
 def as_design(X, n_threads=1):

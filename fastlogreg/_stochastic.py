@@ -5,6 +5,7 @@ takes the steps.
 """
 
 import copy
+import threading
 import warnings
 from numbers import Integral, Real
 
@@ -318,9 +319,9 @@ class SGDLogisticRegression(
 
     def _seed(self):
         """The seed of the orders, None where samples stay as they are: the second that scikit-learn's fit draws."""
-        random_state = check_random_state(self.random_state)
-        random_state.randint(1, MAX_SEED)
-        seed = random_state.randint(MAX_SEED)
+        generator = _generator(self.random_state)
+        generator.randint(1, MAX_SEED)
+        seed = generator.randint(MAX_SEED)
         return seed if self.shuffle else None
 
     def _penalty(self):
@@ -501,6 +502,19 @@ class _Run:
     def _tell(self):
         point = _Coefficients((np.atleast_2d(self.coef), np.atleast_1d(self.intercept)))
         return self.callbacks.iteration(self.model, self.n_iter, point, point, self.classes)
+
+
+_of_thread = threading.local()
+
+
+def _generator(random_state):
+    """scikit-learn's generator for it. One that is there is seeded anew, for to make one takes fifty times as long."""
+    if not isinstance(random_state, Integral):
+        return check_random_state(random_state)
+    if not hasattr(_of_thread, "generator"):
+        _of_thread.generator = np.random.RandomState()
+    _of_thread.generator.seed(random_state)
+    return _of_thread.generator
 
 
 def _unseen_overflow():

@@ -1,13 +1,13 @@
 """Rows of X in any order, gathered in blocks."""
 
 import numpy as np
+import scipy.sparse as sp
 
 cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy, memset
 
-from fastlogreg._design cimport Design
 from fastlogreg._kernels.dispatch cimport (
     PANEL_ALIGNMENT,
     C_ORDER_F64,
@@ -19,7 +19,7 @@ from fastlogreg._kernels.dispatch cimport (
     sparse_row,
 )
 
-from fastlogreg._design import as_design
+from fastlogreg._design import as_design, csr_arrays
 
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *) noexcept nogil
@@ -70,22 +70,19 @@ cdef class Rows:
     """The rows of X (n, d), dense with any strides or CSR, float32 or float64, to be copied one by one."""
 
     def __init__(self, X):
-        cdef Design design = as_design(X)
-        X = design.X
         self.n_samples, self.n_features = X.shape
         if max(X.shape) >= 2**31:
             raise ValueError(f"X is {self.n_samples} x {self.n_features}: there is room for 2^31 at most")
         self._single = X.dtype == np.float32
-        self.sparse = design.is_sparse
+        self.sparse = sp.issparse(X)
         if self.sparse:
-            self._keep_alive = design._keep_alive
-            data, indices, indptr = self._keep_alive
+            self._keep_alive = data, indices, indptr = csr_arrays(X)
             self._wide_indices = indices.itemsize == 8
             self._values = <const char *><size_t>data.ctypes.data
             self._columns = <const void *><size_t>indices.ctypes.data
             self._starts = <const void *><size_t>indptr.ctypes.data
         else:
-            self._keep_alive = X
+            self._keep_alive = X = as_design(X).X
             self._values = <const char *><size_t>X.ctypes.data
             self._row_stride, self._column_stride = X.strides
 
