@@ -39,13 +39,8 @@ typedef double row_f64 __attribute__((vector_size(ROW_LANES_F64 * sizeof(double)
 static inline row_f64 load_part_f64(const double *x, ptrdiff_t count) {
 #if LANES == 8 && defined(__AVX512VL__)
     return (row_f64)_mm256_maskz_loadu_pd((__mmask8)((1 << count) - 1), x);
-#elif LANES == 4 && defined(__AVX__)
-    const vint lane = {0, 1, 2, 3};
-    return (row_f64)_mm256_maskload_pd(x, (__m256i)(lane < count));
 #else
-    row_f64 values = {0};
-    memcpy(&values, x, (size_t)count * sizeof(double));
-    return values;
+    return load_first(x, count);
 #endif
 }
 

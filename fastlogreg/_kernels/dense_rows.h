@@ -23,16 +23,8 @@ static inline VECTOR NAME(load_double)(const double *x) {
     return values;
 }
 
-/* A coefficient row's last vector, zero where it overlaps the one before. */
-static inline VECTOR NAME(tail_of)(const double *row, ptrdiff_t n_features) {
-    ptrdiff_t tail = n_features % ROW_LANES;
-    double padded[ROW_LANES] = {0};
-    memcpy(padded + ROW_LANES - tail, row + n_features - tail, (size_t)tail * sizeof(double));
-    return NAME(load_double)(padded);
-}
-
 /* The last of a coefficient row's `vectors`, zero where it overlaps the one before; of a short row, beyond its end. */
-static inline VECTOR NAME(last_of)(const double *row, ptrdiff_t n_features, int vectors) {
+static inline VECTOR NAME(last_of)(const double *row, ptrdiff_t n_features, ptrdiff_t vectors) {
     const ptrdiff_t tail = n_features - (vectors - 1) * ROW_LANES;
     double padded[ROW_LANES] = {0};
     memcpy(padded + (vectors > 1 ? ROW_LANES - tail : 0), row + n_features - tail, (size_t)tail * sizeof(double));
@@ -95,7 +87,7 @@ static inline __attribute__((always_inline)) void NAME(logits_of_short_rows)(con
 /* As many rows at once as a vector has lanes. */
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
-    const ptrdiff_t d = X->n_features, stride = X->stride;
+    const ptrdiff_t d = X->n_features, stride = X->stride, n_vectors = (d + ROW_LANES - 1) / ROW_LANES;
     const REAL *x = (const REAL *)X->values + first * stride;
     for (ptrdiff_t k = 0; k < n_outputs; k++) {
         const double *w = coef + k * d;
@@ -104,11 +96,11 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
     case vectors - part:                                                                                               \
         NAME(logits_of_short_rows)(x, stride, count, d, vectors, part, w, intercept[k], u);                            \
         continue;
-        switch (d < ROW_LANES ? 0 : (d + ROW_LANES - 1) / ROW_LANES) {
+        switch (d < ROW_LANES ? 0 : n_vectors) {
             SHORT(1, 1) SHORT(1, 0) SHORT(2, 0) SHORT(3, 0) SHORT(4, 0) SHORT(5, 0) SHORT(6, 0) SHORT(7, 0) SHORT(8, 0)
         }
 #undef SHORT
-        VECTOR w_tail = NAME(tail_of)(w, d), terms[ROW_LANES];
+        VECTOR w_tail = NAME(last_of)(w, d, n_vectors), terms[ROW_LANES];
         ptrdiff_t i = 0;
         for (; i + ROW_LANES <= count; i += ROW_LANES) {
             NAME(dots)(x + i * stride, stride, ROW_LANES, w, w_tail, d, terms);
