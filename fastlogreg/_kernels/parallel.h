@@ -11,12 +11,47 @@
 
 typedef void (*chunk_function)(void *job, ptrdiff_t chunk, ptrdiff_t thread);
 
+#ifdef _OPENMP
+#define MAX_SHARES 64
+
+/* A thread's share of the chunks: neighbours, of which `next` is the first that nobody has taken yet. */
+typedef struct {
+    _Alignas(64) ptrdiff_t next;
+    ptrdiff_t end;
+} share_of_chunks;
+
+/* The next chunk of a share, or its end. */
+static inline ptrdiff_t take_chunk(share_of_chunks *share) {
+    ptrdiff_t chunk;
+#pragma omp atomic capture
+    chunk = share->next++;
+    return chunk < share->end ? chunk : share->end;
+}
+
+/* A thread has the same share in every pass, so that what it has read and written is in its own caches, and takes from
+ * the others' shares what is left when its own is done. */
+static inline void run_shares(chunk_function chunk, void *job, ptrdiff_t n_chunks, ptrdiff_t n_shares) {
+    share_of_chunks shares[MAX_SHARES];
+    for (ptrdiff_t s = 0; s < n_shares; s++) {
+        shares[s].next = n_chunks * s / n_shares;
+        shares[s].end = n_chunks * (s + 1) / n_shares;
+    }
+#pragma omp parallel num_threads((int)n_shares)
+    {
+        const ptrdiff_t thread = omp_get_thread_num();
+        for (ptrdiff_t s = 0; s < n_shares; s++) {
+            share_of_chunks *share = shares + (thread + s) % n_shares;
+            for (ptrdiff_t c = take_chunk(share); c < share->end; c = take_chunk(share))
+                chunk(job, c, thread);
+        }
+    }
+}
+#endif
+
 static inline void run_chunks(chunk_function chunk, void *job, ptrdiff_t n_chunks, ptrdiff_t n_threads) {
 #ifdef _OPENMP
     if (n_threads > 1) {
-#pragma omp parallel for schedule(dynamic, 1) num_threads((int)n_threads)
-        for (ptrdiff_t c = 0; c < n_chunks; c++)
-            chunk(job, c, omp_get_thread_num());
+        run_shares(chunk, job, n_chunks, n_threads < MAX_SHARES ? n_threads : MAX_SHARES);
         return;
     }
 #endif
