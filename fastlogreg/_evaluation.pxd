@@ -1,7 +1,24 @@
+from fastlogreg._coordinates cimport Coordinates
+from fastlogreg._design cimport Design
+
+
 cdef class Point:
     cdef readonly object parameters
     cdef readonly double value
     cdef readonly object gradient
-    cdef readonly object logits
+    cdef object _logits
+    cdef Evaluation _evaluation
     cdef const double[::1] parameters_view
     cdef const double[::1] gradient_view
+
+
+cdef class Evaluation:
+    cdef Design _design
+    cdef Coordinates _coordinates
+    cdef const double[:, ::1] _target
+    cdef const double[::1] _sample_weight
+    cdef const double[::1] _ridge
+    cdef double _total_weight
+    cdef double[::1] _scratch
+
+    cdef _memory_for_logits(self, Point recycle)

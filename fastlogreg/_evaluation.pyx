@@ -15,23 +15,22 @@ cdef class Point:
     value : float
         The mean objective.
     logits : ndarray of shape (K, n)
+        Where the pass did not keep them, their first use takes another one.
     """
 
     def __init__(self, parameters, double value, gradient, logits):
-        self.parameters, self.value, self.gradient, self.logits = parameters, value, gradient, logits
+        self.parameters, self.value, self.gradient, self._logits = parameters, value, gradient, logits
         self.parameters_view, self.gradient_view = parameters, gradient
+
+    @property
+    def logits(self):
+        if self._logits is None and self._evaluation is not None:
+            self._logits = self._evaluation.logits(self.parameters_view)
+        return self._logits
 
 
 cdef class Evaluation:
     """What an evaluation reads of an objective: data, weights, coordinates and penalty."""
-
-    cdef Design _design
-    cdef Coordinates _coordinates
-    cdef const double[:, ::1] _target
-    cdef const double[::1] _sample_weight
-    cdef const double[::1] _ridge
-    cdef double _total_weight
-    cdef double[::1] _scratch
 
     def __init__(self, Design design, Coordinates coordinates, target, sample_weight, double total_weight, ridge):
         self._design, self._coordinates = design, coordinates
@@ -41,18 +40,24 @@ cdef class Evaluation:
         design.check_shape("target", self._target, self._target.shape[0])
         design.check_weight(self._sample_weight)
 
-    def at(self, parameters, logits=None):
-        """The `Point` at the parameters, with its logits in the array given. One pass."""
+    def logits(self, const double[::1] parameters):
+        """The logits (K, n) at the parameters. One pass."""
+        cdef Py_ssize_t K = self._target.shape[0]
+        cdef double[:, ::1] coef = np.empty((K, self._design.n_features))
+        cdef double[::1] intercept = np.empty(K)
+        self._coordinates.write_coef(K, &parameters[0], &coef[0, 0], &intercept[0])
+        return self._design.logits(coef, intercept)
+
+    def at(self, parameters, Point recycle=None, bint keep_logits=True):
+        """The `Point` at the parameters: see `Objective.evaluate`."""
         cdef Py_ssize_t K = self._target.shape[0], d = self._design.n_features, k
         cdef const double[::1] z = parameters
         if z.shape[0] != self._ridge.shape[0]:
             raise ValueError(f"{z.shape[0]} parameters, expected {self._ridge.shape[0]}")
-        if logits is None:
-            logits = np.empty((K, self._target.shape[1]))
-        gradient = np.empty(z.shape[0])
+        logits = self._memory_for_logits(recycle) if keep_logits else None
         cdef double[:, ::1] u = logits
+        gradient = np.empty(z.shape[0])
         cdef double[::1] slope = gradient
-        self._design.check_shape("logits", u, K)
         cdef double *coef = &self._scratch[0]
         cdef double *intercept = coef + K * d
         cdef double *loss = intercept + K
@@ -60,13 +65,22 @@ cdef class Evaluation:
         self._coordinates.write_coef(K, &z[0], coef, intercept)
         self._design.sum_loss_gradient(
             K, coef, intercept, &self._target[0, 0],
-            &self._sample_weight[0] if self._sample_weight is not None else NULL, &u[0, 0], loss)
+            &self._sample_weight[0] if self._sample_weight is not None else NULL,
+            &u[0, 0] if keep_logits else NULL, loss)
         for k in range(K):
             value += loss[k]
         self._coordinates.write_gradient(
             K, loss + 2 * K, loss + K, 1.0 / self._total_weight, &self._ridge[0], &z[0], &slope[0])
         value = value / self._total_weight + half_square(self._ridge, z)
         cdef Point point = Point.__new__(Point)
-        point.parameters, point.value, point.gradient, point.logits = parameters, value, gradient, logits
+        point.parameters, point.value, point.gradient = parameters, value, gradient
+        point._logits, point._evaluation = logits, self
         point.parameters_view, point.gradient_view = z, slope  # views cost more to make than all else here
         return point
+
+    cdef _memory_for_logits(self, Point recycle):
+        cdef Py_ssize_t K = self._target.shape[0]
+        if recycle is None or recycle._logits is None:
+            return np.empty((K, self._target.shape[1]))
+        self._design.check_shape("logits", recycle._logits, K)
+        return recycle._logits

@@ -177,12 +177,13 @@ class Objective:
             coef_gradient, intercept_gradient, 1.0 / self.total_weight, self.ridge, parameters
         )
 
-    def evaluate(self, parameters, recycle=None):
+    def evaluate(self, parameters, recycle=None, keep_logits=True):
         """The `Point` at the parameters. One pass.
 
-        `recycle` is a Point no longer needed, whose memory for logits is used again.
+        `recycle` is a Point no longer needed, whose memory for logits is used again. Without `keep_logits` there are
+        none until they are asked for, which takes one more pass.
         """
-        return self._evaluation.at(parameters, None if recycle is None else recycle.logits)
+        return self._evaluation.at(parameters, recycle, keep_logits)
 
     def on_line(self, start, end, t):
         """Value, slope and curvature in t at ``start + t (end - start)``, from the stored logits: no pass over X."""

@@ -85,7 +85,7 @@ class SoftmaxObjective(Objective):
     def _gradient(self, coef_gradient, intercept_gradient, parameters):
         return super()._gradient(contrasts(coef_gradient), contrasts(intercept_gradient), parameters)
 
-    def evaluate(self, parameters, recycle=None):
+    def evaluate(self, parameters, recycle=None, keep_logits=False):
         """The `Point` at the parameters, which keeps no logits. One pass."""
         loss, *gradient = self._passes.loss_gradient(*self.to_coef(parameters))
         value = loss / self.total_weight + half_square(self.ridge, parameters)

@@ -290,6 +290,25 @@ class TestPasses:
         assert_array_equal(point.gradient, fresh.gradient)
         assert point.value == fresh.value
 
+    def test_logits_that_were_not_kept(self, case):
+        kept = case.objective.evaluate(case.z)
+        before = case.objective.n_passes
+        point = case.objective.evaluate(case.z, keep_logits=False)
+        assert case.objective.n_passes == before + 1
+        assert point.value == kept.value
+        assert_array_equal(point.gradient, kept.gradient)
+        assert_array_equal(point.logits, kept.logits)
+        assert case.objective.n_passes == before + 2
+        assert point.logits is point.logits
+        assert case.objective.n_passes == before + 2
+
+    def test_memory_of_logits_that_were_not_kept(self, case):
+        spare = case.objective.evaluate(case.other, keep_logits=False)
+        before = case.objective.n_passes
+        point = case.objective.evaluate(case.z, recycle=spare)
+        assert case.objective.n_passes == before + 1
+        assert_array_equal(point.logits, case.objective.evaluate(case.z).logits)
+
 
 class TestFullestColumns:
     @pytest.mark.parametrize("fit_intercept", [True, False])

@@ -35,14 +35,15 @@ def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iter
     the shorter way; None if the sample misleads.
 
     ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective. The objective is left
-    without its pilot, whose memory is needed no more.
+    without its pilot, whose memory is needed no more. Points keep no logits: nearly all steps end where they lead, and
+    of few columns, logits would be a good part of what a pass reads and writes.
     """
     point, solve = _first_point(objective, start, minimizer)
     if not point.value <= objective.value_without_coefficients():
         return None
     on_iteration(0, point)
     model = InverseHessian(solve)
-    estimate, calibration, spare = np.inf, 1.0, None
+    estimate, calibration = np.inf, 1.0
     for n_iter in range(max_iter + 1):
         target = ESTIMATE_MARGIN * gap_target(point, tol)
         direction = -model.dot(point.gradient)
@@ -53,7 +54,7 @@ def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iter
             return Solution(point, calibration * estimate, n_iter, Stop.MAX_ITER, proven=False)
         if _steps_left(before, estimate, target) > 1.0 + patience:  # a step with the Hessian is a pass, too
             return Handover(point, n_iter)
-        end = objective.evaluate(point.parameters + direction, recycle=spare)
+        end = objective.evaluate(point.parameters + direction, keep_logits=False)
         better = minimize_on_line(objective, point, end)
         if better is None:
             return Handover(point, n_iter)
@@ -61,7 +62,7 @@ def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iter
         if descent > 100 * VALUE_NOISE * point.value:
             calibration = max(1.0, descent / estimate)
         model.update(point, better)
-        point, spare = better, point
+        point = better
         on_iteration(n_iter + 1, point)
     raise AssertionError("the last iteration returns")
 
@@ -72,14 +73,14 @@ def _first_point(objective, start, minimizer):
     tol = 0.3 / np.sqrt(pilot.rows_a_parameter)
     warm = None
     if not np.array_equal(start, objective.start()):
-        warm = objective.evaluate(start)
+        warm = objective.evaluate(start, keep_logits=False)
         solve = _solve_with_pilot(pilot, pilot.objective.evaluate(start))
         if 0.5 * float(warm.gradient @ solve(warm.gradient)) <= gap_target(warm, tol):
             return warm, solve
     optimum = minimizer(pilot.objective, start, tol)
     solve_there = _solve_with_pilot(pilot, optimum)
     del pilot
-    point = objective.evaluate(optimum.parameters)
+    point = objective.evaluate(optimum.parameters, keep_logits=False)
     if warm is not None and not point.value <= warm.value:
         return warm, solve
     return point, solve_there
