@@ -20,6 +20,8 @@ cdef Py_ssize_t MIN_NEWTON_ROWS = 256
 # is about the inverse square root, and what one pass leaves above the minimum is a third more than with four times as
 # many, for a fifth less time.
 cdef Py_ssize_t ROWS_A_PARAMETER = 64
+# The coefficients of the first blocks are far off, and their curvature with them.
+cdef Py_ssize_t FIRST_BLOCKS = 32
 cdef Py_ssize_t SPARSE_CURVATURE = 8
 # The factor is that of the curvature when the stream was at most this much shorter.
 cdef double STALE = 1.5
@@ -206,7 +208,8 @@ cdef class NewtonSteps(Steps):
     cdef _next_block(self, double block_weight):
         cdef double move
         self.loss_sum += self._block_gradient(block_weight)
-        cdef bint known = self.curvature_weight >= ROWS_A_PARAMETER * self.block.width
+        cdef bint enough = self.curvature_weight >= ROWS_A_PARAMETER * self.block.width
+        cdef bint known = enough and self.n_blocks >= FIRST_BLOCKS
         cdef bint summed = not known or self.n_blocks % SPARSE_CURVATURE == 0
         if summed:
             self._sum_curvature(block_weight)
