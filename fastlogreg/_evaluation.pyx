@@ -25,7 +25,7 @@ cdef class Point:
     @property
     def logits(self):
         if self._logits is None and self._evaluation is not None:
-            self._logits = self._evaluation.logits(self.parameters_view)
+            self._logits = self._evaluation.logits(self.parameters)
         return self._logits
 
 
@@ -40,13 +40,9 @@ cdef class Evaluation:
         design.check_shape("target", self._target, self._target.shape[0])
         design.check_weight(self._sample_weight)
 
-    def logits(self, const double[::1] parameters):
+    def logits(self, parameters):
         """The logits (K, n) at the parameters. One pass."""
-        cdef Py_ssize_t K = self._target.shape[0]
-        cdef double[:, ::1] coef = np.empty((K, self._design.n_features))
-        cdef double[::1] intercept = np.empty(K)
-        self._coordinates.write_coef(K, &parameters[0], &coef[0, 0], &intercept[0])
-        return self._design.logits(coef, intercept)
+        return self._design.logits(*self._coordinates.to_coef(parameters))
 
     def at(self, parameters, Point recycle=None, bint keep_logits=True):
         """The `Point` at the parameters: see `Objective.evaluate`."""

@@ -20,9 +20,9 @@ cdef Py_ssize_t MIN_NEWTON_ROWS = 256
 # is about the inverse square root, and what one pass leaves above the minimum is a third more than with four times as
 # many, for a fifth less time.
 cdef Py_ssize_t ROWS_A_PARAMETER = 64
+cdef Py_ssize_t SPARSE_CURVATURE = 8
 # The coefficients of the first blocks are far off, and their curvature with them.
 cdef Py_ssize_t FIRST_BLOCKS = 32
-cdef Py_ssize_t SPARSE_CURVATURE = 8
 # The factor is that of the curvature when the stream was at most this much shorter.
 cdef double STALE = 1.5
 # A stale factor may move no logit of the block at hand by more than that, and no step by more than this.
