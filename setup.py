@@ -102,7 +102,6 @@ setup(
             extension("fastlogreg._labels"),
             extension("fastlogreg._pointwise"),
             extension("fastlogreg._softmax_passes"),
-            extension("fastlogreg._step_logits"),
             extension("fastlogreg._sgd.rows"),
             extension("fastlogreg._sgd.read_ahead"),
             extension("fastlogreg._sgd.steps"),

@@ -35,6 +35,17 @@ def assert_near(actual, expected, error):
 
 class TestRegular:
     @pytest.mark.parametrize("p", SIZES)
+    def test_tells_its_matrix(self, p):
+        matrix, gradient = matrix_of(p, 1e3)
+        factored = FactoredHessian(matrix)
+        factored.solve(gradient)
+        assert_array_equal(factored.matrix(), matrix)
+
+    def test_tells_a_singular_matrix(self):
+        matrix = np.array([[1.0, 1.0, 0.0], [1.0, 1.0, 0.0], [0.0, 0.0, 0.0]])
+        assert_array_equal(FactoredHessian(matrix).matrix(), matrix + np.diag([0.0, 0.0, 1.0]))
+
+    @pytest.mark.parametrize("p", SIZES)
     def test_decrement(self, p):
         matrix, gradient = matrix_of(p, 1e3)
         expected = np.sqrt(gradient @ np.linalg.solve(matrix, gradient))

@@ -427,6 +427,21 @@ class TestRealData:
         if not model.gap_proven_:
             assert model.gap_ <= 3.0 * gap + 1e-12
 
+    @pytest.mark.parametrize("C", [1e9, np.inf])
+    @pytest.mark.parametrize("standardized", [False, True])
+    @pytest.mark.parametrize("name", ["skin", "skin_poly"])
+    def test_dense_with_hardly_any_penalty(self, name, standardized, C, real_data):
+        """skin_poly is nearly separable: without a penalty its coefficients are beyond a million."""
+        X, y = real_data(name)
+        if standardized:
+            X = StandardScaler().fit_transform(X)
+        model = LogisticRegression(C=C).fit(X, y)
+        tight = LogisticRegression(C=C, tol=1e-6).fit(X, y)
+        assert model.gap_ <= 1e-9
+        # values of terms that large, which cancel in the logits, are known to twelve digits
+        assert model.loss_curve_[-1] / tight.loss_curve_[-1] - 1 <= model.gap_ + 1e-12
+        assert model.n_iter_[0] <= 60
+
     @pytest.mark.parametrize("C", [1e-2, 100.0])
     @pytest.mark.parametrize("name", ["a9a", "hotel", "imdb", "hflights_ids"])
     def test_sparse_with_any_penalty(self, name, C, real_data):

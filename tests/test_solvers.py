@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastlogreg._design import as_design
+from fastlogreg._evaluation import Point
 from fastlogreg._objective import Objective
 from fastlogreg.solvers import Stop, gd, lbfgs, newton
-from fastlogreg.solvers._common import VALUE_NOISE, gap_target, minimize_on_line, newton_step
+from fastlogreg.solvers._common import VALUE_NOISE, ends_well, gap_target, minimize_on_line, newton_step
 from fastlogreg.solvers._quasi_newton import InverseHessian
 
 newton_module = sys.modules["fastlogreg.solvers.newton"]  # the package has a function of that name
@@ -398,6 +399,12 @@ class TestLineSearch:
         away = objective.evaluate(best.parameters + 0.5)
         found = minimize_on_line(objective, best, away)
         assert found is None or found.value <= best.value * (1 + VALUE_NOISE)
+
+    @pytest.mark.parametrize(("rise", "slope", "good"), [(5e-11, 0.05, True), (5e-11, 0.5, False), (1e-9, 0.05, False)])
+    def test_slopes_tell_the_minimum_where_values_are_rounded(self, rise, slope, good):
+        start = Point(np.array([0.0]), 1.0, np.array([-1.0]), np.zeros((1, 1)))
+        end = Point(np.array([1e-10]), 1.0 + rise, np.array([slope]), np.zeros((1, 1)))
+        assert ends_well(start, end, 0.9) == good
 
 
 class TestPath:

@@ -78,44 +78,52 @@ def relative_gap_target(tol):
     return max(0.1 * tol * tol, VALUE_NOISE)
 
 
-def minimize_on_line(objective, start, end, *, slope_left=0.9, span=None):
+def minimize_on_line(objective, start, end, *, slope_left=0.9):
     """The best point on the ray from `start` through `end`, both evaluated, without or with one pass over X.
 
-    `end` itself if it is good: no higher than the start, with a slope well below the start's, and where it still
-    descends, with at most the share `slope_left` of it; or higher by no more than rounding of logits explains, where
-    the slopes tell that it is the minimum (approximate conditions as in Hager and Zhang 2005). Otherwise the minimum
-    along the ray is found from the stored logits by safeguarded Newton steps (the objective is convex) and evaluated;
-    or, where `span` remembers steps, the minimum over the ray and these, if a pass confirms it. None when no point of
-    the ray is lower than the start by more than rounding.
+    `end` itself if it `ends_well`. Otherwise the minimum along the ray is found from the stored logits and evaluated.
+    None when no point of the ray is lower than the start by more than rounding.
     """
-    slope, end_slope = slopes(start, end)
-    noise = VALUE_NOISE * abs(start.value)
-    if math.isfinite(end.value):
-        if slope >= 0:
-            return None
-        if end.value <= start.value + noise and slope_left * slope <= end_slope <= -0.9 * slope:
-            return end
-        if end.value <= start.value + LOGIT_NOISE * abs(start.value) and abs(end_slope) <= 0.1 * abs(slope):
-            return end
-    if span is not None and span.has_steps:
-        parameters, value = span.minimizer(start, end, -0.5 * slope)
-        point = objective.evaluate(parameters, recycle=end)
-        if start.value - point.value > max(0.5 * (start.value - value), noise):
-            return point
-        end = objective.evaluate(end.parameters, recycle=point)
-    t = _line_minimizer(objective, start, end, slope)
+    if ends_well(start, end, slope_left):
+        return end
+    t = line_minimizer(objective, start, end)
     if t == 0.0:
         return None
-    point = objective.evaluate(start.parameters + t * (end.parameters - start.parameters), recycle=end)
-    return point if point.value <= start.value + noise else None
+    parameters = start.parameters + t * (end.parameters - start.parameters)
+    return evaluate_on_line(objective, start, parameters, recycle=end)
 
 
-def _line_minimizer(objective, start, end, slope):
-    """A t > 0 with a slope well below the start's and no higher value, or the longest step known to descend.
+def ends_well(start, end, slope_left):
+    """Whether a step ends about the minimum along it.
 
-    Newton's steps, kept between the ends of a bracket; without one to go by, t grows by four or shrinks by ten. A
-    direction from a flat Hessian can be too long by many orders, so the first t moves no logit by more than a thousand.
+    It ends no higher than it starts, with a slope well below the start's, and where it still descends, with at most the
+    share `slope_left` of it; or higher by no more than rounding of logits explains, where the slopes tell that it is
+    the minimum (approximate conditions as in Hager and Zhang 2005).
     """
+    slope, end_slope = slopes(start, end)
+    if not (slope < 0 and math.isfinite(end.value)):
+        return False
+    if end.value <= start.value + VALUE_NOISE * abs(start.value) and slope_left * slope <= end_slope <= -0.9 * slope:
+        return True
+    return end.value <= start.value + LOGIT_NOISE * abs(start.value) and abs(end_slope) <= 0.1 * abs(slope)
+
+
+def evaluate_on_line(objective, start, parameters, recycle):
+    """The `Point` at the parameters, or None if a pass finds it higher than the start by more than rounding."""
+    point = objective.evaluate(parameters, recycle=recycle)
+    return point if point.value <= start.value + VALUE_NOISE * abs(start.value) else None
+
+
+def line_minimizer(objective, start, end):
+    """A t > 0 with a slope well below the start's and no higher value, or the longest step known to descend, or 0.
+
+    By safeguarded Newton steps on the stored logits (the objective is convex), kept between the ends of a bracket;
+    without one to go by, t grows by four or shrinks by ten. A direction from a flat Hessian can be too long by many
+    orders, so the first t moves no logit by more than a thousand.
+    """
+    slope, _ = slopes(start, end)
+    if slope >= 0:
+        return 0.0
     accuracy = 0.1 if objective.LINES_ARE_FREE else 0.5
     low, high = 0.0, np.inf
     t = min(1.0, 1000.0 / max(objective.largest_logit_change(start, end), 1.0))
@@ -240,6 +248,8 @@ class ConjugateGradients:
     inverse : callable, default=None
         Gradient in, an approximate ``H^-1 gradient`` out, symmetric and positive: a preconditioner to use instead.
     """
+
+    hessian = None  # none is factored
 
     def __init__(self, objective, inverse=None):
         self._objective = objective

@@ -124,6 +124,13 @@ cdef class FactoredHessian:
                 return False
         return True
 
+    def matrix(self):
+        """The Hessian (p, p); one on the diagonal of a parameter without any curvature."""
+        above = np.triu(self._triangles, 1)
+        whole = above + above.T
+        whole[np.diag_indices_from(whole)] = self._diagonal
+        return whole
+
     def decrement(self, const double[::1] gradient):
         """``sqrt(gradient' H^-1 gradient)``."""
         cdef int p = <int>gradient.shape[0], one = 1

@@ -19,7 +19,6 @@ import math
 
 from fastlogreg._row_span import RowSpan
 from fastlogreg._sampled_block import SampledBlock
-from fastlogreg._step_span import StepSpan
 from fastlogreg.solvers._common import (
     ConjugateGradients,
     Solution,
@@ -31,10 +30,10 @@ from fastlogreg.solvers._common import (
     gap_target,
     has_cheap_matrix,
     has_cheap_row_span,
-    minimize_on_line,
 )
 from fastlogreg.solvers._factored_hessian import FactoredHessian
 from fastlogreg.solvers._newton_step import Direction, step_along
+from fastlogreg.solvers._refined_model import StepSearch
 from fastlogreg.solvers.dual import dual_steps
 from fastlogreg.solvers.pilot import pilot_steps
 from fastlogreg.solvers.preconditioned import preconditioned_steps
@@ -63,9 +62,6 @@ FEW_PARAMETERS_OF_CLASSES = 100
 # A step that leaves more of the slope was too short, as on nearly separable classes: a better length costs a pass, and
 # spares a Hessian or the products of a direction.
 SLOPE_LEFT = 0.3
-# A minimum over the span of the last steps costs about an iteration, and saves some where steps end on one sample after
-# another. Most fits end before so many steps have needed a line search.
-LINES_BEFORE_SPAN = 10
 # A Hessian whose steps leave more of the decrement is of another place.
 WORST_CONTRACTION = 0.5
 
@@ -149,24 +145,17 @@ def _newton_steps(objective, held, n_done, *, tol, max_iter, on_iteration, equat
     point, gap, proven = held.pop(), float("inf"), True
     if equations is None:
         equations = _ChordHessians(objective) if has_cheap_matrix(objective) else ConjugateGradients(objective)
-    slope_left = SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9
-    span, n_lines = None, 0
+    search = StepSearch(objective, SLOPE_LEFT if objective.LINES_ARE_FREE else 0.9)
     for n_iter in range(n_done + 1, max_iter + 1):
         target = gap_target(point, tol)
         step = step_along(objective, point, equations.direction(point, target))
         proven = step.proven
         if (end := end_at_infimum(step, point, target, n_iter - 1)) is not None:
             return end
-        better = minimize_on_line(objective, point, step.end, slope_left=slope_left, span=span)
+        better = search.better(point, step.end, equations.hessian)
         if better is None:
-            del step, equations, span  # there need not be memory for another Hessian
+            del step, equations, search  # there need not be memory for another Hessian
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
-        if better is not step.end:
-            n_lines += 1
-            if n_lines == LINES_BEFORE_SPAN:
-                span = StepSpan.of(objective)
-        if span is not None:
-            span.remember(point, better)
         gap = step.gap_of(better, point)
         point = better
         on_iteration(n_iter, point)
@@ -185,29 +174,35 @@ def _passes_of_a_hessian(objective):
 
 
 class _ChordHessians:
-    """Directions with the factored Hessian at hand, or with a new one where that is the shorter way to the target."""
+    """Directions with the factored Hessian at hand, or with a new one where that is the shorter way to the target.
+
+    Attributes
+    ----------
+    hessian : FactoredHessian or None
+        Of the last direction.
+    """
 
     def __init__(self, objective):
         self._objective = objective
-        self._hessian = None
+        self.hessian = None
         self._decrement = math.inf
         self._passes_of_a_new_one = _passes_of_a_hessian(objective)
 
     def direction(self, point, target):
         """The `Direction` to step from `point` in."""
-        if self._hessian is None or not self._serves(point, target):
-            self._hessian = None  # there need not be memory for two
-            self._hessian = FactoredHessian.of(self._objective, point)
-            self._decrement, self._moved = self._hessian.decrement(point.gradient), 0.0
-        return Direction.of(self._objective, point, self._hessian, target, self._moved)
+        if self.hessian is None or not self._serves(point, target):
+            self.hessian = None  # there need not be memory for two
+            self.hessian = FactoredHessian.of(self._objective, point)
+            self._decrement, self._moved = self.hessian.decrement(point.gradient), 0.0
+        return Direction.of(self._objective, point, self.hessian, target, self._moved)
 
     def _serves(self, point, target):
         """Whether steps with the same Hessian are the shorter way, at the pace of the one that led to `point`."""
-        before, self._decrement = self._decrement, self._hessian.decrement(point.gradient)
+        before, self._decrement = self._decrement, self.hessian.decrement(point.gradient)
         if not (self._decrement < WORST_CONTRACTION * before and self._arrives(before, target)):
             return False
         # The bound grows with the exponential of how far the logits have moved since: see `step_along`.
-        self._moved = self._objective.largest_logit_change(self._hessian.point, point)
+        self._moved = self._objective.largest_logit_change(self.hessian.point, point)
         return self._arrives(before, target * math.exp(-self._moved))
 
     def _arrives(self, before, target):

@@ -87,6 +87,8 @@ class SparseEquations:
     No product takes a pass. What the block is without the rare columns serves for as long as products are few.
     """
 
+    hessian = None  # none is factored
+
     @classmethod
     def of(cls, objective, columns):
         """With these columns in the block; None where the matrix would not be small."""
