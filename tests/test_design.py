@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from rounding import EPS, LONG_SUM, SUM, assert_within
 
-from fastlogreg._design import CSRDesign, DenseDesign, as_design
+from fastlogreg._design import SAMPLED_ROWS, CSRDesign, DenseDesign, as_design
 from fastlogreg._kernels import dispatch
 
 # Of few enough samples for a matrix (n, n).
@@ -221,6 +221,74 @@ class TestTwins:
         assert_within(mean, expected, LONG_SUM * (sizes + np.abs(expected)))
         error = LONG_SUM * squares + (LONG_SUM * expected) ** 2  # the twin's, whose mean is rounded
         assert_within(variance, share @ (item.dense - expected) ** 2, error)
+
+
+def _one_hot(rng, n_features):
+    """A numeric column far from zero, a constant one, and two entries a row in the others, sorted by their columns."""
+    X = np.zeros((SAMPLED_ROWS * 8 + 11, n_features))
+    for _ in range(2):
+        X[np.arange(len(X)), np.sort(rng.integers(2, n_features, len(X)))] = rng.normal(size=len(X))
+    X[:, rng.integers(2, n_features, 3)] = -0.0
+    X[:, 0], X[:, 1] = 2000.0 + rng.normal(size=len(X)), 7.0
+    return X[:, rng.permutation(n_features)]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("order", "CF")
+class TestMostlyZero:
+    """Gram matrices from products of entries."""
+
+    @pytest.mark.parametrize("n_features", [64, 65, 67, 71, 128, 130])
+    def test_gram(self, n_features, order, dtype):
+        rng = np.random.default_rng(n_features)
+        X = np.array(_one_hot(rng, n_features), dtype=dtype, order=order)
+        weight, center = rng.exponential(size=len(X)), X.mean(axis=0, dtype=float)
+        weight[::7] = 0.0
+        design = as_design(X)
+        assert design.is_mostly_zero
+        gram = design.gram(weight, center)
+        Z = np.column_stack([X - center, np.ones(len(X))])
+        sizes = np.abs(Z)
+        few = np.count_nonzero(X, axis=0) < len(X) / 2
+        sizes[:, :-1][:, few] = np.abs(X[:, few]) + np.abs(center[few])
+        assert_within(gram, (Z.T * weight) @ Z, LONG_SUM * (sizes.T * weight) @ sizes)
+        assert_array_equal(gram, gram.T)
+
+    def test_is_what_a_sample_tells(self, order, dtype):
+        """Entries where the sample has none are summed just the same."""
+        rng = np.random.default_rng(0)
+        X = np.zeros((SAMPLED_ROWS * 9, 40), dtype=dtype, order=order)
+        X[1::9] = rng.normal(size=(SAMPLED_ROWS, 40))
+        X[:, :2] += 1
+        design = as_design(X)
+        assert design.is_mostly_zero
+        weight, center = np.ones(len(X)), X.mean(axis=0, dtype=float)
+        Z = np.column_stack([X - center, np.ones(len(X))])
+        assert_within(design.gram(weight, center), Z.T @ Z, LONG_SUM * np.abs(Z).T @ np.abs(Z))
+
+    def test_any_number_of_threads(self, order, dtype):
+        rng = np.random.default_rng(0)
+        X = np.array(np.vstack([_one_hot(rng, 70)] * 8), dtype=dtype, order=order)
+        weight, center = rng.exponential(size=len(X)), X.mean(axis=0, dtype=float)
+        serial = as_design(X, 1).gram(weight, center)
+        for n_threads in (2, 3):
+            assert_array_equal(as_design(X, n_threads).gram(weight, center), serial)
+
+    def test_nan_stays(self, order, dtype):
+        X = np.array(_one_hot(np.random.default_rng(0), 70), dtype=dtype, order=order)
+        X[5000, 30] = np.nan
+        gram = as_design(X).gram(np.ones(len(X)), np.zeros(70))
+        assert np.isnan(gram[30, 30])
+
+    def test_what_is_not(self, order, dtype):
+        rng = np.random.default_rng(0)
+        X = np.array(_one_hot(rng, 70), dtype=dtype, order=order)
+        assert not as_design(X[: SAMPLED_ROWS * 8 - 1]).is_mostly_zero  # few rows
+        assert not as_design(np.array(X[:, :31], order=order)).is_mostly_zero  # few columns
+        X[:, :5] += 1
+        assert not as_design(X).is_mostly_zero
+        assert not as_design(sp.csr_matrix(X)).is_mostly_zero
 
 
 @functools.cache

@@ -209,6 +209,21 @@ class TestLayouts:
             np.testing.assert_array_equal(other.loss_curve_, fits[0].loss_curve_)
             assert other.gap_ == fits[0].gap_
 
+    def test_one_hot_columns_in_any_layout(self):
+        """Dense ones are solved with Hessians of their entries."""
+        rng = np.random.default_rng(0)
+        categories = rng.zipf(1.5, (10_000, 3)) % 30 + [0, 30, 60]
+        X = np.zeros((10_000, 91))
+        np.put_along_axis(X, categories, 1.0, axis=1)
+        X[:, 90] = 2000.0 + rng.normal(size=len(X))
+        y = X @ rng.normal(size=91) + rng.logistic(size=len(X))
+        y = y > np.median(y)
+        expected = LogisticRegression(C=10.0, tol=1e-7).fit(sp.csr_array(X), y)
+        for dense in (X, np.asfortranarray(X), X.astype(np.float32)):
+            model = LogisticRegression(C=10.0, tol=1e-7).fit(dense, y)
+            np.testing.assert_allclose(model.coef_, expected.coef_, rtol=1e-4, atol=1e-5)
+            assert model.gap_ <= 1e-13
+
     def test_x_and_y_stay_as_they_were(self):
         X, y = make_data()
         weight = np.linspace(0, 2, len(y))

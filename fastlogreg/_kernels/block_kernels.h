@@ -14,6 +14,9 @@
 /* Panels and what is summed from them have rows of whole multiples of so many doubles. */
 #define PANEL_ALIGNMENT 8
 
+/* The rows whose entries are collected at a time where columns are contiguous: a kilobyte of each. */
+#define ENTRY_ROWS 128
+
 /* How X lies in memory; the layout fixes which of the fields are used. */
 typedef struct {
     const void *values;     /* dense: X[0, 0]; CSR: the stored values */
@@ -110,6 +113,11 @@ typedef struct {
      * what is beyond n_features + 1 stays as it is, or becomes 0. */
     void (*fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                        const double *shift, ptrdiff_t width, double *panel);
+
+    /* Dense: gram[j, l] += sum_i weight_i z_ij z_il for j <= l, rows `width` > n_features apart, z_i = (x_i - shift,
+     * 1). What is zero in z takes no time but that of being read. columns, values: scratch, ENTRY_ROWS x width each. */
+    void (*add_gram_of_entries)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                                const double *shift, ptrdiff_t width, int32_t *columns, double *values, double *gram);
 
     /* CSR: gram[j, l] += sum_i weight_i x_ij x_il for j <= l, n_features x n_features */
     void (*add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram);

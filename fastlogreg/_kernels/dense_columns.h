@@ -135,6 +135,46 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
     }
 }
 
+/* Appends those of a column's values that are not its shift to the entries of their rows, of which there are n_entries
+ * each; the rows' entries are `width` apart. */
+static inline void NAME(append_entries)(const REAL *x, ptrdiff_t count, double shift, int32_t column, ptrdiff_t width,
+                                        ptrdiff_t *n_entries, int32_t *columns, double *values) {
+    for (ptrdiff_t first = 0; first < count; first += 64) {
+        const ptrdiff_t rows = count - first < 64 ? count - first : 64;
+        uint64_t entries = 0;
+        ptrdiff_t i = 0;
+        for (; i + LANES <= rows; i += LANES)
+            entries |= PASTE(not_zero_, LANES)(NAME(load)(x + first + i) - shift) << i;
+        for (; i < rows; i++)
+            entries |= (uint64_t)(x[first + i] != shift) << i;
+        for (; entries; entries &= entries - 1) {
+            const ptrdiff_t row = first + __builtin_ctzll(entries), at = row * width + n_entries[row]++;
+            columns[at] = column;
+            values[at] = (double)x[row] - shift;
+        }
+    }
+}
+
+static void NAME(add_gram_of_entries)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                                      const double *shift, ptrdiff_t width, int32_t *columns, double *values,
+                                      double *gram) {
+    for (ptrdiff_t i = 0; i < count; i += ENTRY_ROWS) {
+        const ptrdiff_t rows = count - i < ENTRY_ROWS ? count - i : ENTRY_ROWS;
+        ptrdiff_t n_entries[ENTRY_ROWS] = {0};
+        for (ptrdiff_t j = 0; j < X->n_features; j++) {
+            NAME(prefetch_column)(X, j, first + i + rows, ENTRY_ROWS);
+            NAME(append_entries)((const REAL *)X->values + j * X->stride + first + i, rows, shift[j], (int32_t)j, width,
+                                 n_entries, columns, values);
+        }
+        for (ptrdiff_t r = 0; r < rows; r++) {
+            const ptrdiff_t begin = r * width;
+            columns[begin + n_entries[r]] = (int32_t)X->n_features;
+            values[begin + n_entries[r]] = 1.0;
+            add_row_products(n_entries[r] + 1, columns + begin, values + begin, weight[i + r], width, gram);
+        }
+    }
+}
+
 #define ROW_STRIDE 1
 #define COLUMN_STRIDE X->stride
 #include "dense_classes.h"
@@ -146,6 +186,7 @@ static const layout_kernels NAME(kernels) = {
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .fill_panel = NAME(fill_panel),
+    .add_gram_of_entries = NAME(add_gram_of_entries),
     .class_logits = NAME(class_logits),
     .add_class_gradient = NAME(add_class_gradient),
 };

@@ -263,6 +263,41 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
     }
 }
 
+/* The entries of x - shift that are not zero; returns how many. */
+static inline ptrdiff_t NAME(collect_entries)(const REAL *x, ptrdiff_t d, const double *shift, int32_t *columns,
+                                              double *values) {
+    ptrdiff_t n = 0;
+    for (ptrdiff_t first = 0; first < d; first += 64) {
+        const ptrdiff_t count = d - first < 64 ? d - first : 64;
+        uint64_t entries = 0;
+        ptrdiff_t j = 0;
+        for (; j + ROW_LANES <= count; j += ROW_LANES)
+            entries |= PASTE(not_zero_, ROW_LANES)(NAME(load)(x + first + j) - NAME(load_double)(shift + first + j))
+                       << j;
+        for (; j < count; j++)
+            entries |= (uint64_t)(x[first + j] != shift[first + j]) << j;
+        for (; entries; entries &= entries - 1) {
+            const ptrdiff_t column = first + __builtin_ctzll(entries);
+            columns[n] = (int32_t)column;
+            values[n++] = (double)x[column] - shift[column];
+        }
+    }
+    return n;
+}
+
+static void NAME(add_gram_of_entries)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
+                                      const double *shift, ptrdiff_t width, int32_t *columns, double *values,
+                                      double *gram) {
+    const ptrdiff_t d = X->n_features, stride = X->stride;
+    const REAL *x = (const REAL *)X->values + first * stride;
+    for (ptrdiff_t i = 0; i < count; i++) {
+        const ptrdiff_t n = NAME(collect_entries)(x + i * stride, d, shift, columns, values);
+        columns[n] = (int32_t)d;
+        values[n] = 1.0;
+        add_row_products(n + 1, columns, values, weight[i], width, gram);
+    }
+}
+
 #define ROW_STRIDE X->stride
 #define COLUMN_STRIDE 1
 #include "dense_classes.h"
@@ -274,6 +309,7 @@ static const layout_kernels NAME(kernels) = {
     .add_gradient = NAME(add_gradient),
     .add_moments = NAME(add_moments),
     .fill_panel = NAME(fill_panel),
+    .add_gram_of_entries = NAME(add_gram_of_entries),
     .class_logits = NAME(class_logits),
     .add_class_gradient = NAME(add_class_gradient),
 };

@@ -3,6 +3,7 @@ from libc.stdint cimport int32_t, int64_t, uint64_t
 
 cdef extern from "block_kernels.h" nogil:
     Py_ssize_t PANEL_ALIGNMENT
+    Py_ssize_t ENTRY_ROWS
     Py_ssize_t LINK_PANEL
 
     ctypedef struct design_view:
@@ -77,6 +78,9 @@ cdef extern from "block_kernels.h" nogil:
                             const double *shift, double *row_scratch, double *sums, double *squares) noexcept nogil
         void (*fill_panel)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                            const double *shift, Py_ssize_t width, double *panel) noexcept nogil
+        void (*add_gram_of_entries)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
+                                    const double *shift, Py_ssize_t width, int32_t *columns, double *values,
+                                    double *gram) noexcept nogil
         void (*add_gram)(const design_view *, Py_ssize_t first, Py_ssize_t count, const double *weight,
                          double *gram) noexcept nogil
         Py_ssize_t (*mark_pairs)(const design_view *, const sparse_pattern *, int32_t *row,

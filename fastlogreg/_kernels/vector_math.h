@@ -48,6 +48,22 @@ static inline vdouble widen(vfloat x) {
 
 static inline void store_f64(double *p, vdouble v) { memcpy(p, &v, sizeof v); }
 
+/* The lanes that are not zero, as bits, of vectors of so many lanes. */
+#if defined(__AVX512F__)
+static inline uint64_t not_zero_8(vdouble v) {
+    return _mm512_cmp_pd_mask((__m512d)v, _mm512_setzero_pd(), _CMP_NEQ_UQ);
+}
+#endif
+#if defined(__AVX__)
+typedef double pd4 __attribute__((vector_size(32)));
+static inline uint64_t not_zero_4(pd4 v) {
+    return (uint64_t)_mm256_movemask_pd(_mm256_cmp_pd((__m256d)v, _mm256_setzero_pd(), _CMP_NEQ_UQ));
+}
+#endif
+#if LANES == 2
+static inline uint64_t not_zero_2(vdouble v) { return (uint64_t)(v[0] != 0.0) | (uint64_t)(v[1] != 0.0) << 1; }
+#endif
+
 /* The first `count` of at most LANES lanes; the others are 0, or left as they are in memory. */
 static inline vdouble load_first(const double *p, ptrdiff_t count) {
     vdouble v = {0};
