@@ -1,7 +1,7 @@
 """Stochastic steps against SGDClassifier and Vowpal Wabbit: ``python -m benchmarks.sgd``.
 
-The steps are one thread's work; where rows are copied for them, a second one does that ahead. Epochs are timed in turn
-and the best counts. One pass means ``max_iter=1`` with all defaults, over data shuffled once; the excess is what the
+The steps are one thread's work; where rows are copied for them, a second one does that ahead. All are timed in turn and
+the best counts. One pass means ``max_iter=1`` with all defaults, over data shuffled once; the excess is what the
 mean objective (alpha = 1e-4) is above its minimum, and "to 1 %" the time of the fewest passes (1, 2, 4 and so on up to
 32) that end within 1 % of it. Vowpal Wabbit reads its own binary cache; its defaults have no penalty.
 """
@@ -14,7 +14,9 @@ import sys
 import tempfile
 import time
 import warnings
+from collections.abc import Callable
 from contextlib import contextmanager
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -22,7 +24,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.linear_model import SGDClassifier
 
-from benchmarks import libraries, timing
+from benchmarks import libraries
 from benchmarks.data import real_data, tall_problem
 from benchmarks.results import machine_list, table, write_section
 from benchmarks.timing import best_seconds
@@ -33,6 +35,8 @@ SETS = ("skin_poly", "hflights", "imdb", "hotel", "a9a", "1e6 x 50")
 # What counts as near the minimum, relatively, and the passes that are tried to come there.
 NEAR = 0.01
 PASSES = (1, 2, 4, 8, 16, 32)
+# Seconds of a turn at least: short fits are repeated.
+SHORTEST = 0.05
 MEMMAP_GB = 20
 MEMMAP_COLUMNS = 250
 
@@ -101,7 +105,9 @@ def epochs_of(name, X, y, asked, rounds):
     models = {size: one_pass(learning_rate="optimal", batch_size=size) for size in asked}
     models["auto"] = one_pass()
     best = best_seconds(
-        {"theirs": partial(theirs.fit, X, y), **{key: partial(m.fit, X, y) for key, m in models.items()}}, rounds
+        {"theirs": partial(theirs.fit, X, y), **{key: partial(m.fit, X, y) for key, m in models.items()}},
+        rounds,
+        SHORTEST,
     )
     for key in models:
         ratio, wanted = best["theirs"] / best[key], asked.get(key)
@@ -126,49 +132,61 @@ def quality_rows(names, rounds):
         X, y = X[order], y[order]
         best = LogisticRegression(C=1 / (ALPHA * len(y)), tol=1e-6, max_iter=1000).fit(X, y)
         minimum = objective(X, y, best.coef_[0], best.intercept_[0])
-        models = {"ours": one_pass(), "theirs": sgd_classifier()}
-        seconds = best_seconds({key: partial(model.fit, X, y) for key, model in models.items()}, rounds)
-        values = {key: objective(X, y, model.coef_[0], model.intercept_[0]) for key, model in models.items()}
-        with vowpal_wabbit(X, y, rounds) as of_vw:
-            values["vw"], seconds["vw"] = of_vw(1)
-            runs = {"ours": of_model(one_pass, X, y), "theirs": of_model(sgd_classifier, X, y), "vw": of_vw}
-            arrival = {key: seconds_to(run, (1 + NEAR) * minimum, rounds) for key, run in runs.items()}
-        excess = {key: value - minimum for key, value in values.items()}
+        with vowpal_wabbit(X, y) as vw:
+            sides = [Side.of(one_pass, X, y), Side.of(sgd_classifier, X, y), vw]
+            excess = [side.value(side.fit(1)) - minimum for side in sides]
+            fewest = [side.fewest_passes((1 + NEAR) * minimum) for side in sides]
+            once, arrival = (seconds_of(sides, passes, rounds) for passes in ([1] * len(sides), fewest))
         yield [
             name,
-            *(f"{excess[side]:.1e} ({excess[side] / minimum:.1e})" for side in runs),
-            *(f"{1e3 * seconds[side]:.0f} ms" for side in runs),
-            *(f"{1e3 * arrival[side]:.0f} ms" if arrival[side] < np.inf else "not reached" for side in runs),
+            *(f"{above:.1e} ({above / minimum:.1e})" for above in excess),
+            *(_milliseconds(seconds, above) for seconds, above in zip(once, excess, strict=True)),
+            *(_milliseconds(seconds, above) for seconds, above in zip(arrival, excess, strict=True)),
         ]
 
 
-def seconds_to(run, enough, rounds):
-    """Seconds of the fewest passes, a power of two, whose objective is low enough; infinity where none of them is."""
-    for passes in PASSES:
-        value, seconds = run(passes)
-        if value <= enough:
-            return min([seconds, *(run(passes)[1] for _ in range(rounds - 1))])
-    return np.inf
+def _milliseconds(seconds, excess):
+    if np.isnan(excess):
+        return "not installed"
+    return f"{1e3 * seconds:.0f} ms" if seconds < np.inf else "not reached"
 
 
-def of_model(make, X, y):
-    """The function from passes to the objective after them and their seconds."""
+@dataclass
+class Side:
+    """Of one library: ``fit(passes)`` gives a model, and ``value(model)`` its objective."""
 
-    def run(passes):
-        model = make(max_iter=passes)
-        seconds = timing.seconds(lambda: model.fit(X, y))
-        return objective(X, y, model.coef_[0], model.intercept_[0]), seconds
+    fit: Callable
+    value: Callable
 
-    return run
+    @classmethod
+    def of(cls, make, X, y):
+        return cls(
+            lambda passes: make(max_iter=passes).fit(X, y),
+            lambda model: objective(X, y, model.coef_[0], model.intercept_[0]),
+        )
+
+    def fewest_passes(self, enough):
+        """A number of `PASSES` whose objective is low enough, or None."""
+        return next((passes for passes in PASSES if self.value(self.fit(passes)) <= enough), None)
+
+
+def seconds_of(sides, passes, rounds):
+    """The seconds of a fit of each side with so many passes, infinite for None."""
+    best = best_seconds(
+        {i: partial(side.fit, count) for i, (side, count) in enumerate(zip(sides, passes, strict=True)) if count},
+        rounds,
+        SHORTEST,
+    )
+    return [best.get(i, np.inf) for i in range(len(sides))]
 
 
 @contextmanager
-def vowpal_wabbit(X, y, rounds):
-    """The same function for Vowpal Wabbit; it returns NaN where that is not installed."""
+def vowpal_wabbit(X, y):
+    """Its `Side`, whose values are NaN where it is not installed."""
     try:
         from vowpalwabbit import Workspace
     except ImportError:
-        yield lambda passes: (np.nan, np.nan)
+        yield Side(lambda passes: None, lambda model: np.nan)
         return
     with tempfile.TemporaryDirectory() as folder:
         text = os.path.join(folder, "data.vw")
@@ -181,18 +199,11 @@ def vowpal_wabbit(X, y, rounds):
         data = f"-d {text} --cache_file {text}.cache -b 18 --quiet"
         Workspace(f"{data} --noop").finish()
 
-        def run(passes):
-            fastest = np.inf
-            for _ in range(rounds):
-                start = time.perf_counter()
-                model = Workspace(f"{data} --loss_function logistic --holdout_off --passes {passes}")
-                fastest = min(fastest, time.perf_counter() - start)
-                coef = np.array([model.get_weight(j) for j in range(X.shape[1])])
-                intercept = model.get_weight(libraries.VW_CONSTANT % 2**18)
-                model.finish()
-            return objective(X, y, coef, intercept), fastest
+        def value(model):
+            coef = np.array([model.get_weight(j) for j in range(X.shape[1])])
+            return objective(X, y, coef, model.get_weight(libraries.VW_CONSTANT % 2**18))
 
-        yield run
+        yield Side(lambda passes: Workspace(f"{data} --loss_function logistic --holdout_off --passes {passes}"), value)
 
 
 def memmap_rows(folder):
