@@ -86,7 +86,9 @@ class TestMisjudgedSamples:
         samples.learn(start, Point(end.parameters, np.nan, end.gradient, np.full_like(end.logits, np.nan)), 0.7)
         assert len(known) == len(samples.rows)
 
-    @pytest.mark.parametrize(("n_samples", "n_features", "n_rows"), [(40, 3, 5), (1000, 3, 20), (1000, 8, 36)])
+    @pytest.mark.parametrize(
+        ("n_samples", "n_features", "n_rows"), [(40, 3, 5), (1000, 3, 16), (1000, 8, 36), (5000, 3, 50)]
+    )
     def test_are_few(self, n_samples, n_features, n_rows):
         rng = np.random.default_rng(0)
         X = rng.standard_normal((n_samples, n_features))
