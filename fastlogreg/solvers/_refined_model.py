@@ -78,11 +78,13 @@ class StepSearch:
         end = objective.evaluate(RefinedModel(objective, samples.rows, start, hessian).minimizer(), recycle=end)
         t = line_minimizer(objective, start, end)
         samples.learn(start, end, min(1.0, REACH * t))
-        if t == 0.0 or objective.on_line(start, end, t)[0] > value:
-            return evaluate_on_line(objective, start, parameters, recycle=end)
-        if ends_well(start, end, self._slope_left):
-            return end
-        parameters = start.parameters + t * (end.parameters - start.parameters)
+        if t > 0.0 and objective.on_line(start, end, t)[0] <= value:
+            if ends_well(start, end, self._slope_left):
+                return end
+            refined = start.parameters + t * (end.parameters - start.parameters)
+            better = evaluate_on_line(objective, start, refined, recycle=end)
+            if better is not None:
+                return better
         return evaluate_on_line(objective, start, parameters, recycle=end)
 
 
