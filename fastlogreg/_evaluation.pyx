@@ -28,6 +28,11 @@ cdef class Point:
             self._logits = self._evaluation.logits(self.parameters)
         return self._logits
 
+    def forget_logits(self):
+        """Free their memory; another use of them takes another pass."""
+        if self._evaluation is not None:
+            self._logits = None
+
 
 cdef class Evaluation:
     """What an evaluation reads of an objective: data, weights, coordinates and penalty."""

@@ -302,6 +302,14 @@ class TestPasses:
         assert point.logits is point.logits
         assert case.objective.n_passes == before + 2
 
+    def test_logits_that_were_forgotten(self, case):
+        point = case.objective.evaluate(case.z)
+        kept = point.logits.copy()
+        point.forget_logits()
+        before = case.objective.n_passes
+        assert_array_equal(point.logits, kept)
+        assert case.objective.n_passes == before + 1
+
     def test_memory_of_logits_that_were_not_kept(self, case):
         spare = case.objective.evaluate(case.other, keep_logits=False)
         before = case.objective.n_passes

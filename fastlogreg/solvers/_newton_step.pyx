@@ -34,7 +34,7 @@ cdef class Direction:
     residual : ndarray of shape (n_parameters,)
         ``gradient + H v``: zero up to rounding where H is factored.
     moved : float
-        The largest change of a logit since the point of H.
+        A bound on the change of any logit since the point of H.
     hidden_gain : float
         What the objective may fall by, in nats, where the residual is all that is known: see `FactoredHessian`.
     """
@@ -63,6 +63,8 @@ cdef class NewtonStep:
 
     Attributes
     ----------
+    logit_change : float
+        The largest change of a logit.
     gap_to_infimum : float
         An estimate where the step goes far for want of a penalty: the squared decrement in the Hessian of the point, as
         for a loss that falls exponentially towards its infimum. Else infinite.
@@ -72,9 +74,11 @@ cdef class NewtonStep:
     cdef readonly double gap
     cdef readonly double gap_to_infimum
     cdef readonly bint proven
+    cdef readonly double logit_change
 
-    def __init__(self, Point end, double gap, bint proven, double gap_to_infimum=INFINITY):
+    def __init__(self, Point end, double gap, bint proven, double logit_change, double gap_to_infimum=INFINITY):
         self.end, self.gap, self.proven, self.gap_to_infimum = end, gap, proven, gap_to_infimum
+        self.logit_change = logit_change
 
     def gap_of(self, Point point, Point start):
         """What the step from `start` says of the gap of a point that is no higher: the dual variables prove both."""
@@ -88,7 +92,7 @@ def step_along(objective, Point point, Direction direction):
 
     The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
     a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
-    the step and m the largest since H's point, with ``c = S e^m`` at most 1 (v is shortened to that),
+    the step and m a bound on those since H's point, with ``c = S e^m`` at most 1 (v is shortened to that),
 
         gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
 
@@ -102,7 +106,7 @@ def step_along(objective, Point point, Direction direction):
     """
     cdef Point end = objective.evaluate(point.parameters + direction.vector)
     cdef double growth = exp(min(direction.moved, 700.0))
-    cdef double change = growth * objective.largest_logit_change(point, end)
+    cdef double logit_change = objective.largest_logit_change(point, end), change = growth * logit_change
     vector, residual = direction.vector, direction.residual
     cdef bint far = objective.l2 == 0 and change > FAR and _largest(vector) > LONG * _largest(point.parameters)
     cdef double to_infimum = -growth * float(vector.dot(point.gradient)) if far else INFINITY
@@ -115,7 +119,7 @@ def step_along(objective, Point point, Direction direction):
     gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap if explained else INFINITY
     if not strictly:
         gap += direction.hidden_gain
-    return NewtonStep(end, gap, strictly or not explained, to_infimum)
+    return NewtonStep(end, gap, strictly or not explained, logit_change, to_infimum)
 
 
 def gradient_rounding(Point point):

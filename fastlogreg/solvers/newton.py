@@ -159,6 +159,9 @@ def _newton_steps(objective, held, n_done, *, tol, max_iter, on_iteration, equat
             del step, equations, search  # there need not be memory for another Hessian
             return early_end(objective, point, tol, n_iter, Stop.STALLED)
         gap = step.gap_of(better, point)
+        if equations.hessian is not None:
+            equations.moved += step.logit_change if better is step.end else math.inf
+            point.forget_logits()  # the factor's point may live on
         point = better
         on_iteration(n_iter, point)
         if gap <= target:
@@ -184,11 +187,14 @@ class _ChordHessians:
     ----------
     hessian : FactoredHessian or None
         Of the last direction.
+    moved : float
+        A bound on the change of any logit since its point: the sum of the steps.
     """
 
     def __init__(self, objective):
         self._objective = objective
         self.hessian = None
+        self.moved = 0.0
         self._decrement = math.inf
         self._passes_of_a_new_one = _passes_of_a_hessian(objective)
 
@@ -197,17 +203,16 @@ class _ChordHessians:
         if self.hessian is None or not self._serves(point, target):
             self.hessian = None  # there need not be memory for two
             self.hessian = FactoredHessian.of(self._objective, point)
-            self._decrement, self._moved = self.hessian.decrement(point.gradient), 0.0
-        return Direction.of(self._objective, point, self.hessian, target, self._moved)
+            self._decrement, self.moved = self.hessian.decrement(point.gradient), 0.0
+        return Direction.of(self._objective, point, self.hessian, target, self.moved)
 
     def _serves(self, point, target):
         """Whether steps with the same Hessian are the shorter way, at the pace of the one that led to `point`."""
         before, self._decrement = self._decrement, self.hessian.decrement(point.gradient)
-        if not (self._decrement < WORST_CONTRACTION * before and self._arrives(before, target)):
+        if not self._decrement < WORST_CONTRACTION * before:
             return False
         # The bound grows with the exponential of how far the logits have moved since: see `step_along`.
-        self._moved = self._objective.largest_logit_change(self.hessian.point, point)
-        return self._arrives(before, target * math.exp(-self._moved))
+        return self._arrives(before, target * math.exp(-self.moved))
 
     def _arrives(self, before, target):
         """Whether half the squared decrement is the target after no more steps than a new Hessian takes passes."""
