@@ -89,8 +89,7 @@ def minimize_on_line(objective, start, end, *, slope_left=0.9):
     t = line_minimizer(objective, start, end)
     if t == 0.0:
         return None
-    parameters = start.parameters + t * (end.parameters - start.parameters)
-    return evaluate_on_line(objective, start, parameters, recycle=end)
+    return evaluate_on_line(objective, start, end, t, recycle=end)
 
 
 def ends_well(start, end, slope_left):
@@ -108,9 +107,9 @@ def ends_well(start, end, slope_left):
     return end.value <= start.value + LOGIT_NOISE * abs(start.value) and abs(end_slope) <= 0.1 * abs(slope)
 
 
-def evaluate_on_line(objective, start, parameters, recycle):
-    """The `Point` at the parameters, or None if a pass finds it higher than the start by more than rounding."""
-    point = objective.evaluate(parameters, recycle=recycle)
+def evaluate_on_line(objective, start, end, t, recycle):
+    """The `Point` at ``start + t (end - start)``; None if that is higher than the start by more than rounding."""
+    point = objective.evaluate(start.parameters + t * (end.parameters - start.parameters), recycle=recycle)
     return point if point.value <= start.value + VALUE_NOISE * abs(start.value) else None
 
 

@@ -71,21 +71,19 @@ class StepSearch:
         if t == 0.0:
             return None
         samples.learn(start, end, min(1.0, REACH * t))
-        parameters = start.parameters + t * (end.parameters - start.parameters)
         if len(samples.rows) == 0:
-            return evaluate_on_line(objective, start, parameters, recycle=end)
+            return evaluate_on_line(objective, start, end, t, recycle=end)
         value, *_ = objective.on_line(start, end, t)
-        end = objective.evaluate(RefinedModel(objective, samples.rows, start, hessian).minimizer(), recycle=end)
-        t = line_minimizer(objective, start, end)
-        samples.learn(start, end, min(1.0, REACH * t))
-        if t > 0.0 and objective.on_line(start, end, t)[0] <= value:
-            if ends_well(start, end, self._slope_left):
-                return end
-            refined = start.parameters + t * (end.parameters - start.parameters)
-            better = evaluate_on_line(objective, start, refined, recycle=end)
+        refined = objective.evaluate(RefinedModel(objective, samples.rows, start, hessian).minimizer(), recycle=end)
+        refined_t = line_minimizer(objective, start, refined)
+        samples.learn(start, refined, min(1.0, REACH * refined_t))
+        if refined_t > 0.0 and objective.on_line(start, refined, refined_t)[0] <= value:
+            if ends_well(start, refined, self._slope_left):
+                return refined
+            better = evaluate_on_line(objective, start, refined, refined_t, recycle=refined)
             if better is not None:
                 return better
-        return evaluate_on_line(objective, start, parameters, recycle=end)
+        return evaluate_on_line(objective, start, end, t, recycle=refined)
 
 
 class MisjudgedSamples:
