@@ -1,4 +1,4 @@
-from fastlogreg._kernels.dispatch cimport block_kernels, chunk_function, design_view, layout_kernels
+from fastlogreg._kernels.dispatch cimport block_kernels, chunk_function, design_view, layout_kernels, targets
 
 
 cdef struct pass_job:
@@ -15,7 +15,8 @@ cdef struct pass_job:
     double *scratch               # n_threads x scratch_size
     const double *coef
     const double *intercept
-    const double *target
+    targets target                # n_outputs x n
+    const double *of_samples      # what else a pass reads with the samples: see each pass
     const double *weight
     const double *shift
     double *logits                # n_outputs x n, or NULL where a pass need not keep them
@@ -34,10 +35,10 @@ cdef class Design:
     cdef double[::1] _partials
     cdef double[::1] _scratch
 
-    cdef void check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *
+    cdef void check_shape(self, str name, Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_outputs) except *
     cdef void check_weight(self, const double[::1] weight) except *
     cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
-                                const double *target, const double *weight, double *logits, double *sums) except *
+                                targets target, const double *weight, double *logits, double *sums) except *
     cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1
     cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *
     cdef void _check_columns(self, const double[::1] of_columns) except *

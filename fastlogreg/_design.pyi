@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Float64: TypeAlias = NDArray[np.float64]
+_Target: TypeAlias = NDArray[np.float64] | NDArray[np.uint8]
 
 SAMPLED_ROWS: int
 
@@ -24,7 +25,7 @@ class Design:
         self,
         coef: _Float64,
         intercept: _Float64,
-        target: _Float64,
+        target: _Target,
         sample_weight: _Float64 | None = None,
         logits_out: _Float64 | None = None,
     ) -> tuple[_Float64, _Float64, _Float64]: ...

@@ -38,7 +38,10 @@ from fastlogreg._kernels.dispatch cimport (
     chunk_start,
     design_view,
     run_chunks,
+    targets,
+    targets_from,
 )
+from fastlogreg._pointwise cimport targets_of
 
 from fastlogreg._threads import usable_threads
 
@@ -138,7 +141,7 @@ cdef void _loss_gradient_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) 
         job.kernels.logits(job.X, first, count, K, job.coef, job.intercept, logits, logits_stride)
         for k in range(K):
             sums = job.pointwise.bce(
-                count, logits + k * logits_stride, job.target + k * n + first,
+                count, logits + k * logits_stride, targets_from(job.target, k * n + first),
                 job.weight + first if job.weight != NULL else NULL, 1, NULL, residual + k * job.block_rows, NULL)
             loss[k] += sums.loss
             intercept_gradient[k] += sums.residual
@@ -147,7 +150,7 @@ cdef void _loss_gradient_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) 
 
 
 cdef void _hessian_dot_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
-    """Leaves the intercept's product (K) and the coefficients' (K x d); `target` holds the curvatures."""
+    """Leaves the intercept's product (K) and the coefficients' (K x d); `of_samples` are the curvatures."""
     cdef pass_job *job = <pass_job *>job_
     cdef Py_ssize_t n = job.X.n_samples, K = job.n_outputs
     cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
@@ -161,19 +164,19 @@ cdef void _hessian_dot_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) no
         job.kernels.logits(job.X, first, count, K, job.coef, job.intercept, direction, job.block_rows)
         for k in range(K):
             intercept_product[k] += job.pointwise.multiply(
-                count, job.target + k * n + first, direction + k * job.block_rows)
+                count, job.of_samples + k * n + first, direction + k * job.block_rows)
         job.kernels.add_gradient(job.X, first, count, K, direction, job.block_rows, product)
         first += count
 
 
 cdef void _moments_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
-    """Leaves the sums (d) and the sums of squares (d). Without weights, `target` holds a block of ones."""
+    """Leaves the sums (d) and the sums of squares (d). Without weights, `of_samples` is a block of ones."""
     cdef pass_job *job = <pass_job *>job_
     cdef Py_ssize_t n = job.X.n_samples, d = job.X.n_features
     cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk), end = chunk_start(n, job.n_chunks, chunk + 1)
     cdef double *sums = job.partials + chunk * job.partial_size
     cdef double *scratch = job.scratch + thread * job.scratch_size
-    cdef const double *weight = job.target
+    cdef const double *weight = job.of_samples
     cdef Py_ssize_t count
     memset(sums, 0, job.partial_size * sizeof(double))
     while first < end:
@@ -217,7 +220,7 @@ cdef void _entries_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) n
 
 cdef void _sample_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
     """Leaves the upper triangle of Z Z' of the samples Z, from panels of Z's columns. X is the transposed matrix, whose
-    "samples" are the features, all of weight one; `coef` holds their scales and `target` their centers."""
+    "samples" are the features, all of weight one; `coef` are their scales and `of_samples` their centers."""
     cdef pass_job *job = <pass_job *>job_
     cdef Py_ssize_t d = job.X.n_samples, n = job.X.n_features
     cdef Py_ssize_t first = chunk_start(d, job.n_chunks, chunk), end = chunk_start(d, job.n_chunks, chunk + 1)
@@ -230,7 +233,7 @@ cdef void _sample_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) no
         count = min(job.block_rows, end - first)
         job.kernels.fill_panel(job.X, first, count, job.weight + first, job.shift, width, panel)
         for j in range(count):
-            center, scale = job.target[first + j], job.coef[first + j]
+            center, scale = job.of_samples[first + j], job.coef[first + j]
             for i in range(n):
                 panel[j * width + i] = (panel[j * width + i] - center) * scale
             panel[j * width + n] = 0.0
@@ -272,7 +275,7 @@ cdef class Design:
         self._run_into(&_logits_chunk, &job, NULL)
         return np.asarray(logits)
 
-    def loss_gradient(self, const double[:, ::1] coef, const double[::1] intercept, const double[:, ::1] target,
+    def loss_gradient(self, const double[:, ::1] coef, const double[::1] intercept, target,
                       const double[::1] sample_weight=None, double[:, ::1] logits_out=None):
         """Summed cross-entropy (K,), its gradient in coef (K, d) and in intercept (K,). One pass.
 
@@ -281,17 +284,18 @@ cdef class Design:
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
         cdef double[::1] sums = np.empty(K * (d + 2))
         cdef double *logits = NULL
-        self.check_shape("target", target, K)
         self.check_weight(sample_weight)
         if logits_out is not None:
-            self.check_shape("logits_out", logits_out, K)
+            self.check_shape("logits_out", logits_out.shape[0], logits_out.shape[1], K)
             logits = &logits_out[0, 0]
-        self.sum_loss_gradient(K, &coef[0, 0], &intercept[0], &target[0, 0], _pointer(sample_weight), logits, &sums[0])
+        cdef targets target_pointers = targets_of(target, K * self.n_samples)
+        self.sum_loss_gradient(
+            K, &coef[0, 0], &intercept[0], target_pointers, _pointer(sample_weight), logits, &sums[0])
         summed = sums.base
         return summed[:K], summed[2 * K:].reshape(K, d), summed[K:2 * K]
 
     cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
-                                const double *target, const double *weight, double *logits, double *sums) except *:
+                                targets target, const double *weight, double *logits, double *sums) except *:
         """`loss_gradient` on pointers: the loss (K), the intercept's gradient (K) and the coefficients' (K x d) go to
         `sums`; `weight` and `logits` may be NULL."""
         cdef pass_job job = self._job(n_outputs, self._chunk_limit(), n_outputs * (self.n_features + 2))
@@ -302,10 +306,10 @@ cdef class Design:
     def hessian_dot(self, const double[:, ::1] curvature, const double[:, ::1] coef, const double[::1] intercept):
         """``X' diag(curvature) (intercept + X coef')`` (K, d) and its intercept row (K,). One pass."""
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
-        self.check_shape("curvature", curvature, K)
+        self.check_shape("curvature", curvature.shape[0], curvature.shape[1], K)
         cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 1))
         self._give_scratch(&job, K * job.block_rows)
-        job.coef, job.intercept, job.target = &coef[0, 0], &intercept[0], &curvature[0, 0]
+        job.coef, job.intercept, job.of_samples = &coef[0, 0], &intercept[0], &curvature[0, 0]
         sums = self._run(&_hessian_dot_chunk, &job)
         return sums[K:].reshape(K, d), sums[:K]
 
@@ -321,7 +325,7 @@ cdef class Design:
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
         cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
         self._give_scratch(&job, d, zeros=True)
-        job.weight, job.target, job.shift = _pointer(weight), &_ONES[0], &shift[0]
+        job.weight, job.of_samples, job.shift = _pointer(weight), &_ONES[0], &shift[0]
         cdef double[::1] sums = self._run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
         cdef double total = self.n_samples if weight is None else np.sum(weight), offset
         for j in range(d):
@@ -357,11 +361,9 @@ cdef class Design:
             )
         return coef.shape[0]
 
-    cdef void check_shape(self, str name, const double[:, ::1] values, Py_ssize_t n_outputs) except *:
-        if values.shape[0] != n_outputs or values.shape[1] != self.n_samples:
-            raise ValueError(
-                f"{name} is {values.shape[0]} x {values.shape[1]}, expected {n_outputs} x {self.n_samples}"
-            )
+    cdef void check_shape(self, str name, Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_outputs) except *:
+        if n_rows != n_outputs or n_columns != self.n_samples:
+            raise ValueError(f"{name} is {n_rows} x {n_columns}, expected {n_outputs} x {self.n_samples}")
 
     cdef void check_weight(self, const double[::1] weight) except *:
         if weight is not None and weight.shape[0] != self.n_samples:
@@ -545,7 +547,7 @@ cdef class DenseDesign(Design):
         cdef double[::1] ones = np.ones(d), zeros = np.zeros(n)
         cdef pass_job job = self._panel_job(d // (2 * width), width)
         job.X, job.kernels = &transposed, self._pointwise.of_layout[self._transposed_layout]
-        job.weight, job.shift, job.target, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
+        job.weight, job.shift, job.of_samples, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
         return _symmetric(self._run(&_sample_gram_chunk, &job), width, n)
 
     def farthest(self, const double[::1] center, Py_ssize_t step):

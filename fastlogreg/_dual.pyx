@@ -89,10 +89,11 @@ cdef class Dual:
         cdef Py_ssize_t n = design.n_samples, d = design.n_features
         cdef bint centered = center is not None
         self._design = design
-        self._target, self._center = target, center if centered else np.zeros(d)
+        self._target = target.astype(np.float64, copy=False)
+        self._center = center if centered else np.zeros(d)
         self._cost = np.full(n, cost) if sample_weight is None else cost * sample_weight
         self._residual, self._logits, self._coef = np.zeros(n), np.zeros(n), np.zeros(d)
-        cdef const double[::1] targets = target
+        cdef const double[::1] targets = self._target
         cdef const double[::1] costs = self._cost
         cdef double[::1] residual = self._residual, logits = self._logits, coef = self._coef
         cdef const double[::1] centers = self._center

@@ -1,5 +1,6 @@
 from fastlogreg._coordinates cimport Coordinates
 from fastlogreg._design cimport Design
+from fastlogreg._kernels.dispatch cimport targets
 
 
 cdef class Point:
@@ -15,7 +16,9 @@ cdef class Point:
 cdef class Evaluation:
     cdef Design _design
     cdef Coordinates _coordinates
-    cdef const double[:, ::1] _target
+    cdef Py_ssize_t _n_outputs
+    cdef targets _target
+    cdef object _keep_alive
     cdef const double[::1] _sample_weight
     cdef const double[::1] _ridge
     cdef double _total_weight

@@ -4,6 +4,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Float64: TypeAlias = NDArray[np.float64]
+_Target: TypeAlias = NDArray[np.float64] | NDArray[np.uint8]
 
 class Point:
     @property
@@ -22,7 +23,7 @@ class Evaluation:
         self,
         design: Any,
         coordinates: Any,
-        target: _Float64,
+        target: _Target,
         sample_weight: _Float64 | None,
         total_weight: float,
         ridge: _Float64,

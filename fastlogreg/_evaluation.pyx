@@ -4,6 +4,7 @@ import numpy as np
 
 from fastlogreg._coordinates cimport Coordinates, half_square
 from fastlogreg._design cimport Design
+from fastlogreg._pointwise cimport targets_of
 
 
 cdef class Point:
@@ -39,10 +40,11 @@ cdef class Evaluation:
 
     def __init__(self, Design design, Coordinates coordinates, target, sample_weight, double total_weight, ridge):
         self._design, self._coordinates = design, coordinates
-        self._target, self._sample_weight, self._ridge = target, sample_weight, ridge
+        self._sample_weight, self._ridge = sample_weight, ridge
         self._total_weight = total_weight
-        self._scratch = np.empty(self._target.shape[0] * (2 * design.n_features + 3))
-        design.check_shape("target", self._target, self._target.shape[0])
+        self._n_outputs = target.shape[0]
+        self._scratch = np.empty(self._n_outputs * (2 * design.n_features + 3))
+        self._target, self._keep_alive = targets_of(target, self._n_outputs * design.n_samples), target
         design.check_weight(self._sample_weight)
 
     def logits(self, parameters):
@@ -51,7 +53,7 @@ cdef class Evaluation:
 
     def at(self, parameters, Point recycle=None, bint keep_logits=True):
         """The `Point` at the parameters: see `Objective.evaluate`."""
-        cdef Py_ssize_t K = self._target.shape[0], d = self._design.n_features, k
+        cdef Py_ssize_t K = self._n_outputs, d = self._design.n_features, k
         cdef const double[::1] z = parameters
         if z.shape[0] != self._ridge.shape[0]:
             raise ValueError(f"{z.shape[0]} parameters, expected {self._ridge.shape[0]}")
@@ -65,7 +67,7 @@ cdef class Evaluation:
         cdef double value = 0.0
         self._coordinates.write_coef(K, &z[0], coef, intercept)
         self._design.sum_loss_gradient(
-            K, coef, intercept, &self._target[0, 0],
+            K, coef, intercept, self._target,
             &self._sample_weight[0] if self._sample_weight is not None else NULL,
             &u[0, 0] if keep_logits else NULL, loss)
         for k in range(K):
@@ -80,8 +82,8 @@ cdef class Evaluation:
         return point
 
     cdef _memory_for_logits(self, Point recycle):
-        cdef Py_ssize_t K = self._target.shape[0]
         if recycle is None or recycle._logits is None:
-            return np.empty((K, self._target.shape[1]))
-        self._design.check_shape("logits", recycle._logits, K)
+            return np.empty((self._n_outputs, self._design.n_samples))
+        K, n = recycle._logits.shape
+        self._design.check_shape("logits", K, n, self._n_outputs)
         return recycle._logits

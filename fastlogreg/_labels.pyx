@@ -3,7 +3,7 @@
 import numpy as np
 
 from libc.math cimport floor
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, uint8_t
 
 from fastlogreg._kernels.dispatch cimport active_kernels
 
@@ -25,17 +25,17 @@ ctypedef fused label:
 
 
 def two_whole_numbers(y):
-    """The two values of y (n,), sorted, and the target (n,): 1.0 where y is the second; None for other labels."""
+    """The two values of y (n,), sorted, and the target (n,), uint8: 1 where y is the second; None for other labels."""
     if y.dtype.kind not in "biuf" or not y.dtype.isnative or y.dtype.itemsize > 8 or y.dtype == np.float16:
         return None
-    target = np.empty(y.shape[0])
+    target = np.empty(y.shape[0], dtype=np.uint8)
     other = _tell_apart(np.ascontiguousarray(y.view(np.uint8) if y.dtype.kind == "b" else y), target)
     if not other:
         return None
     return y[[0, other] if target[other] else [other, 0]], target
 
 
-def _tell_apart(const label[::1] y, double[::1] target):
+def _tell_apart(const label[::1] y, uint8_t[::1] target):
     """Write the target, and return the first place of a label that is not y[0]; 0 where there are not two labels, or
     they are not whole."""
     cdef Py_ssize_t n = y.shape[0], i, other = 0, n_known = 0

@@ -39,8 +39,8 @@ class Objective:
     ----------
     design : Design
         The matrix X (n, d).
-    target : ndarray of shape (n,) or (K, n), float64
-        Probabilities in [0, 1]; 0 and 1 for labels.
+    target : ndarray of shape (n,) or (K, n), float64 or uint8
+        Probabilities in [0, 1], or labels 0 and 1 in a byte each.
     sample_weight : ndarray of shape (n,), float64, or None
         Not negative, not all zero.
     l2 : float, default=0.0
@@ -93,10 +93,13 @@ class Objective:
     def _set_target(self, target):
         self.target = np.atleast_2d(target)
         self.n_outputs = self.target.shape[0]
-        if self.sample_weight is None:
-            self.mean_target = np.add.reduce(self.target, axis=1) / self.total_weight
+        if self.sample_weight is not None:
+            sums = self.target @ self.sample_weight
+        elif self.target.dtype == np.uint8:
+            sums = np.array([np.count_nonzero(labels) for labels in self.target])
         else:
-            self.mean_target = self.target @ self.sample_weight / self.total_weight
+            sums = np.add.reduce(self.target, axis=1)
+        self.mean_target = sums / self.total_weight
 
     def _plain(self):
         d = self.design.n_features
@@ -299,7 +302,7 @@ class Objective:
         return point.value * self.total_weight < least * np.log(2)
 
     def _has_labels(self):
-        return not np.any((self.target > 0) & (self.target < 1))
+        return self.target.dtype == np.uint8 or not np.any((self.target > 0) & (self.target < 1))
 
 
 class Hessian:

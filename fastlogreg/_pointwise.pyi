@@ -4,10 +4,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 _Float64: TypeAlias = NDArray[np.float64]
+_Target: TypeAlias = NDArray[np.float64] | NDArray[np.uint8]
 
 def cross_entropy(
     logits: _Float64,
-    target: _Float64,
+    target: _Target,
     sample_weight: _Float64 | None = None,
     *,
     loss_out: _Float64 | None = None,
@@ -19,7 +20,7 @@ def cross_entropy_on_line(
     start: _Float64,
     end: _Float64,
     t: float,
-    target: _Float64,
+    target: _Target,
     sample_weight: _Float64 | None = None,
     n_threads: int = 1,
 ) -> tuple[float, float, float]: ...

@@ -1,8 +1,11 @@
 """Sigmoid cross-entropy over arrays of logits, in parallel chunks, on the block primitives that the passes use."""
 
 from libc.math cimport INFINITY, fabs
+from libc.stdint cimport uint8_t
 
-from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, chunk_start, run_chunks
+from fastlogreg._kernels.dispatch cimport (
+    active_kernels, block_kernels, chunk_start, run_chunks, targets, targets_from,
+)
 
 from fastlogreg._threads import usable_threads
 
@@ -21,7 +24,7 @@ cdef struct pointwise_job:
     const double *logits
     const double *end
     double t
-    const double *target
+    targets target
     const double *weight
     double *partials
     double *loss
@@ -29,6 +32,24 @@ cdef struct pointwise_job:
     double *curvature
     double *prob
     double *complement
+
+
+cdef targets targets_of(values, Py_ssize_t size) except *:
+    """Of labels 0 and 1 (uint8) or of probabilities (float64), of any shape, in an array that outlives them."""
+    cdef const uint8_t[::1] label
+    cdef const double[::1] prob
+    cdef targets pointers
+    if values.size != size or not values.flags.c_contiguous:
+        raise ValueError(f"{values.size} targets, expected {size} one after the other")
+    pointers.prob, pointers.label = NULL, NULL
+    values = values.reshape(-1)
+    if values.itemsize == 1:
+        label = values
+        pointers.label = &label[0]
+    else:
+        prob = values
+        pointers.prob = &prob[0]
+    return pointers
 
 
 cdef inline double *_at(double *values, Py_ssize_t i) noexcept nogil:
@@ -42,7 +63,7 @@ cdef inline double *_pointer(double[::1] values) noexcept:
 cdef void _bce_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
     cdef pointwise_job *job = <pointwise_job *>job_
     cdef Py_ssize_t i = chunk_start(job.n, job.n_chunks, chunk)
-    job.kernels.bce(chunk_start(job.n, job.n_chunks, chunk + 1) - i, job.logits + i, job.target + i,
+    job.kernels.bce(chunk_start(job.n, job.n_chunks, chunk + 1) - i, job.logits + i, targets_from(job.target, i),
                     _at(<double *>job.weight, i), job.loss != NULL, _at(job.loss, i), _at(job.residual, i),
                     _at(job.curvature, i))
 
@@ -51,7 +72,7 @@ cdef void _line_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept 
     cdef pointwise_job *job = <pointwise_job *>job_
     cdef Py_ssize_t i = chunk_start(job.n, job.n_chunks, chunk)
     job.kernels.bce_line(chunk_start(job.n, job.n_chunks, chunk + 1) - i, job.logits + i, job.end + i, job.t,
-                         job.target + i, _at(<double *>job.weight, i), job.partials + 3 * chunk)
+                         targets_from(job.target, i), _at(<double *>job.weight, i), job.partials + 3 * chunk)
 
 
 cdef void _sigmoid_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
@@ -68,7 +89,7 @@ cdef pointwise_job _job(const double[::1] logits, Py_ssize_t n_threads) except *
     job.n_chunks = max(1, min(MAX_CHUNKS, job.n // MIN_CHUNK_SAMPLES))
     job.n_threads = max(1, min(usable_threads(n_threads), job.n_chunks, job.n // MIN_THREAD_SAMPLES))
     job.logits = &logits[0] if job.n else NULL
-    job.target = job.weight = job.end = NULL
+    job.weight = job.end = NULL
     job.partials = job.loss = job.residual = job.curvature = job.prob = job.complement = NULL
     job.t = 0.0
     return job
@@ -79,25 +100,24 @@ cdef void _check_length(Py_ssize_t n, const double[::1] values) except *:
         raise ValueError(f"arrays of {n} and {values.shape[0]} samples")
 
 
-def cross_entropy(const double[::1] logits, const double[::1] target, const double[::1] sample_weight=None, *,
+def cross_entropy(const double[::1] logits, target, const double[::1] sample_weight=None, *,
                   double[::1] loss_out=None, double[::1] residual_out=None, double[::1] curvature_out=None,
                   Py_ssize_t n_threads=1):
     """Write each sample's loss, residual L' and curvature L'' (all (n,), times the weight) to the outputs given."""
     cdef pointwise_job job = _job(logits, n_threads)
-    _check_length(job.n, target)
     _check_length(job.n, sample_weight)
     _check_length(job.n, loss_out)
     _check_length(job.n, residual_out)
     _check_length(job.n, curvature_out)
     if job.n == 0:
         return
-    job.target, job.weight = &target[0], &sample_weight[0] if sample_weight is not None else NULL
+    job.target, job.weight = targets_of(target, job.n), &sample_weight[0] if sample_weight is not None else NULL
     job.loss, job.residual, job.curvature = _pointer(loss_out), _pointer(residual_out), _pointer(curvature_out)
     with nogil:
         run_chunks(&_bce_chunk, &job, job.n_chunks, job.n_threads)
 
 
-def cross_entropy_on_line(const double[::1] start, const double[::1] end, double t, const double[::1] target,
+def cross_entropy_on_line(const double[::1] start, const double[::1] end, double t, target,
                           const double[::1] sample_weight=None, Py_ssize_t n_threads=1):
     """Summed loss at the logits ``start + t (end - start)`` and its first and second derivative in t."""
     cdef pointwise_job job = _job(start, n_threads)
@@ -105,9 +125,8 @@ def cross_entropy_on_line(const double[::1] start, const double[::1] end, double
     cdef double[3] sums
     cdef Py_ssize_t i
     _check_length(job.n, end)
-    _check_length(job.n, target)
     _check_length(job.n, sample_weight)
-    job.end, job.t, job.target, job.partials = &end[0], t, &target[0], partials
+    job.end, job.t, job.target, job.partials = &end[0], t, targets_of(target, job.n), partials
     job.weight = &sample_weight[0] if sample_weight is not None else NULL
     sums[:] = [0.0, 0.0, 0.0]
     with nogil:

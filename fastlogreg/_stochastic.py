@@ -547,4 +547,4 @@ def _encode(y, classes):
     unknown = ~np.isin(y, classes)
     if unknown.any():
         raise ValueError(f"y contains labels that are not in classes: {np.unique(y[unknown])!r}")
-    return (y == classes[1]).astype(np.float64) if len(classes) == 2 else np.searchsorted(classes, y)
+    return (y == classes[1]).astype(np.uint8) if len(classes) == 2 else np.searchsorted(classes, y)

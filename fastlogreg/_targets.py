@@ -8,7 +8,8 @@ from fastlogreg._labels import two_whole_numbers
 
 
 def encode_labels(y):
-    """The K classes, sorted, and the target (n,): of two classes 1.0 where y is the second, of more their numbers.
+    """The K classes, sorted, and the target (n,): of two classes 1 where y is the second, in a byte each, of more their
+    numbers.
 
     Raises
     ------
@@ -28,7 +29,7 @@ def encode_labels(y):
             "This solver needs samples of at least 2 classes in the data, but the data contains only one class: "
             f"{classes[0]!r}"
         )
-    return classes, numbers.astype(np.intp if len(classes) > 2 else np.float64, copy=False)
+    return classes, numbers.astype(np.intp if len(classes) > 2 else np.uint8, copy=False)
 
 
 def _close_integers(y):

@@ -104,6 +104,18 @@ class TestTwins:
 
     @pytest.mark.parametrize("n_outputs", [1, 3])
     @pytest.mark.parametrize("weighted", [False, True])
+    def test_labels_count_as_probabilities(self, item, n_outputs, weighted):
+        problem = Problem(item.dense, n_outputs)
+        weight = problem.weight if weighted else None
+        labels = (problem.target > 0.5).astype(np.uint8)
+        design = as_design(item.X)
+        assert_same_bits(
+            design.loss_gradient(problem.coef, problem.intercept, labels, weight),
+            design.loss_gradient(problem.coef, problem.intercept, labels.astype(float), weight),
+        )
+
+    @pytest.mark.parametrize("n_outputs", [1, 3])
+    @pytest.mark.parametrize("weighted", [False, True])
     def test_loss_gradient(self, item, n_outputs, weighted):
         problem = Problem(item.dense, n_outputs)
         weight = problem.weight if weighted else None
@@ -658,6 +670,13 @@ class TestErrors:
         self.call("loss_gradient", target=np.zeros(shape))
         self.call("loss_gradient", logits_out=np.zeros(shape))
         self.call("hessian_dot", curvature=np.zeros(shape))
+
+    @pytest.mark.parametrize("dtype", [np.float32, np.int64, np.int8])
+    def test_targets_of_other_types(self, dtype):
+        self.call("loss_gradient", target=np.zeros((2, self.n), dtype=dtype))
+
+    def test_targets_apart(self):
+        self.call("loss_gradient", target=np.zeros((2, 2 * self.n))[:, ::2])
 
     @pytest.mark.parametrize("size", [0, 1, 202, 204])
     def test_weights(self, size):

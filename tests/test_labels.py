@@ -1,10 +1,11 @@
-"""Labels told apart in one reading, against numpy.unique."""
+"""Labels told apart in one reading, against numpy.unique, and as the kernels read them, against probabilities."""
 
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
 from fastlogreg._labels import two_whole_numbers
+from fastlogreg._pointwise import cross_entropy, cross_entropy_on_line
 from fastlogreg._targets import encode_labels
 
 DTYPES = [bool, np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint16, np.uint32, np.uint64, np.float32, float]
@@ -23,7 +24,7 @@ def assert_split(y):
     classes, target = two_whole_numbers(y)
     assert_array_equal(classes, np.unique(y))
     assert classes.dtype == y.dtype
-    assert target.dtype == np.float64
+    assert target.dtype == np.uint8
     assert_array_equal(target, y == np.unique(y)[1])
 
 
@@ -112,3 +113,28 @@ def assert_encoded(y):
     assert classes.dtype == y.dtype
     assert target.dtype == np.intp
     assert_array_equal(target, numbers)
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("weighted", [False, True])
+class TestKernels:
+    @pytest.mark.parametrize("n", [*range(1, 41), 20_001])
+    def test_labels_count_as_probabilities(self, n, weighted):
+        rng = np.random.default_rng(n)
+        labels = rng.integers(0, 2, n).astype(np.uint8)
+        start, end = rng.normal(scale=5.0, size=(2, n))
+        weight = rng.exponential(size=n) if weighted else None
+        of_labels, of_probabilities = np.empty((2, 3, n))
+        for target, out in ((labels, of_labels), (labels.astype(float), of_probabilities)):
+            cross_entropy(start, target, weight, loss_out=out[0], residual_out=out[1], curvature_out=out[2])
+        assert_array_equal(of_labels, of_probabilities)
+        on_line = [cross_entropy_on_line(start, end, 0.3, target, weight) for target in (labels, labels.astype(float))]
+        assert on_line[0] == on_line[1]
+
+    @pytest.mark.parametrize("labels", [np.zeros(8, np.uint8), np.zeros(10, np.uint8), np.zeros(18, np.uint8)[::2]])
+    def test_errors(self, labels, weighted):
+        weight = np.ones(9) if weighted else None
+        with pytest.raises(ValueError, match="targets, expected 9 one after the other"):
+            cross_entropy(np.zeros(9), labels, weight)
+        with pytest.raises(ValueError, match="targets, expected 9 one after the other"):
+            cross_entropy_on_line(np.zeros(9), np.ones(9), 0.5, labels, weight)

@@ -206,7 +206,7 @@ class TestHardFits:
         peak = peak_memory(lambda: LogisticRegression(C=C, n_jobs=1).fit(X, y))
         assert models
         gram_matrices = 64 * 8 * 56**2  # a sum for each of the chunks
-        assert peak < 0.08 * X.nbytes + gram_matrices
+        assert peak < 0.06 * X.nbytes + gram_matrices
 
     def test_take_few_iterations(self, monkeypatch):
         problems = [_lattice(5000, 5, seed) for seed in range(1, 6)]

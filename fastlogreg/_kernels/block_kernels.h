@@ -153,6 +153,20 @@ typedef struct {
     double loss, residual;
 } block_sums;
 
+/* Targets of consecutive samples: labels 0 and 1, or probabilities where `label` is NULL. */
+typedef struct {
+    const double *prob;
+    const uint8_t *label;
+} targets;
+
+static inline targets targets_from(targets all, ptrdiff_t first) {
+    if (all.label)
+        return (targets){NULL, all.label + first};
+    return (targets){all.prob + first, NULL};
+}
+
+static inline double target_of(targets all, ptrdiff_t i) { return all.label ? (double)all.label[i] : all.prob[i]; }
+
 /* A row of X: `columns` is NULL where it is dense. */
 typedef struct {
     const double *values;
@@ -223,7 +237,7 @@ typedef struct {
 
     /* Sigmoid cross-entropy of logits u against targets p in [0, 1]; loss, residual and curvature are multiplied by
      * weight. weight and each of the outputs may be NULL. Returns sums; the loss's is 0 when want_loss is 0. */
-    block_sums (*bce)(ptrdiff_t n, const double *logits, const double *target, const double *weight, int want_loss,
+    block_sums (*bce)(ptrdiff_t n, const double *logits, targets target, const double *weight, int want_loss,
                       double *loss_out, double *residual_out, double *curvature_out);
 
     /* gram += panel' panel in the upper triangle; both have rows of `width`, a multiple of PANEL_ALIGNMENT. What is
@@ -241,14 +255,14 @@ typedef struct {
 
     /* Sums of the cross-entropy along the line u(t) = from + t (to - from): sums_out = {loss, d loss / dt, d^2 loss /
      * dt^2}. */
-    void (*bce_line)(ptrdiff_t n, const double *from, const double *to, double t, const double *target,
-                     const double *weight, double *sums_out);
+    void (*bce_line)(ptrdiff_t n, const double *from, const double *to, double t, targets target, const double *weight,
+                     double *sums_out);
 
     /* sigma(u) and sigma(-u); either output may be NULL. */
     void (*sigmoid)(ptrdiff_t n, const double *logits, double *prob_out, double *complement_out);
 
-    /* target_out[i] = 1 where labels[i] is upper, else 0. Returns whether all are lower or upper. */
-    int (*tell_apart)(ptrdiff_t n, const int64_t *labels, int64_t lower, int64_t upper, double *target_out);
+    /* upper_out[i] = labels[i] == upper. Returns whether all are lower or upper. */
+    int (*tell_apart)(ptrdiff_t n, const int64_t *labels, int64_t lower, int64_t upper, uint8_t *upper_out);
 
     /* Softmax cross-entropy of logits (count x width; see softmax.h) against labels in [0, n_classes), or where `label`
      * is NULL against target probabilities (count x n_classes), times `weight`, which may be NULL. Writes the residuals

@@ -27,6 +27,11 @@ static inline __attribute__((always_inline)) cross_entropy cross_entropy_of(vdou
     return at;
 }
 
+/* Of samples i to i + count, at most LANES. */
+static inline vdouble load_targets(targets target, ptrdiff_t i, ptrdiff_t count) {
+    return target.label ? load_bytes(target.label + i, count) : load_first(target.prob + i, count);
+}
+
 /* Multiplied by the weights of `count` samples; lanes past them get weight 0. */
 static inline __attribute__((always_inline)) cross_entropy weighted(cross_entropy at, const double *weight,
                                                                     ptrdiff_t count) {
@@ -47,11 +52,11 @@ static inline vdouble sigmoid_of(vdouble u) {
 }
 
 /* Writes the residuals of soft targets again, those that cancel in full accuracy, and returns the sum of all. */
-static __attribute__((noinline)) double repair_residuals(ptrdiff_t n, const double *logits, const double *target,
+static __attribute__((noinline)) double repair_residuals(ptrdiff_t n, const double *logits, const double *prob,
                                                          const double *weight, double *residual_out) {
     vdouble sum = {0};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const vdouble u = load_first(logits + i, n - i), p = load_first(target + i, n - i);
+        const vdouble u = load_first(logits + i, n - i), p = load_first(prob + i, n - i);
         cross_entropy at = cross_entropy_of(u, p, 0);
         /* Below half of one of its two terms, their roundings could add up to 4 units in the last place. */
         const vdouble size = absolute(at.residual), a = sigmoid_of(-absolute(u));
@@ -72,10 +77,10 @@ typedef struct {
 
 /* One vector of `bce`: samples i to i + count, count <= LANES. */
 static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdiff_t count, const double *logits,
-                                                             const double *target, const double *weight, int want_loss,
+                                                             targets target, const double *weight, int want_loss,
                                                              double *loss_out, double *residual_out,
                                                              double *curvature_out, bce_sums *sums) {
-    const vdouble u = load_first(logits + i, count), p = load_first(target + i, count);
+    const vdouble u = load_first(logits + i, count), p = load_targets(target, i, count);
     const cross_entropy at = weighted(cross_entropy_of(u, p, want_loss), weight ? weight + i : NULL, count);
     sums->loss += at.loss;
     sums->residual += at.residual;
@@ -94,14 +99,14 @@ static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdif
 /* `bce` of whole vectors of samples that all weigh one and whose losses are wanted in sum alone: the logarithms of
  * products of 1 + e. What a product has above one grows by terms that are positive, (1 + above) (1 + e) - 1 = above +
  * e (1 + above), so that sums of small losses keep their digits. */
-static inline __attribute__((always_inline)) void bce_of_ones(ptrdiff_t n, const double *logits, const double *target,
+static inline __attribute__((always_inline)) void bce_of_ones(ptrdiff_t n, const double *logits, targets target,
                                                               double *residual_out, double *curvature_out,
                                                               bce_sums *sums) {
     for (ptrdiff_t i = 0; i < n;) {
         const ptrdiff_t end = i + PRODUCT_TERMS * LANES < n ? i + PRODUCT_TERMS * LANES : n;
         vdouble above = {0};
         for (; i < end; i += LANES) {
-            const vdouble p = load_f64(target + i);
+            const vdouble p = load_targets(target, i, LANES);
             const cross_entropy at = cross_entropy_of(load_f64(logits + i), p, 0);
             above += at.e * (1.0 + above);
             sums->loss += at.linear;
@@ -116,7 +121,7 @@ static inline __attribute__((always_inline)) void bce_of_ones(ptrdiff_t n, const
     }
 }
 
-static block_sums bce(ptrdiff_t n, const double *logits, const double *target, const double *weight, int want_loss,
+static block_sums bce(ptrdiff_t n, const double *logits, targets target, const double *weight, int want_loss,
                       double *loss_out, double *residual_out, double *curvature_out) {
     bce_sums sums = {{0}, {0}, {0}};
     ptrdiff_t i = 0;
@@ -130,7 +135,7 @@ static block_sums bce(ptrdiff_t n, const double *logits, const double *target, c
         bce_vector(i, n - i, logits, target, weight, want_loss, loss_out, residual_out, curvature_out, &sums);
     block_sums totals = {sum_of_lanes(&sums.loss), sum_of_lanes(&sums.residual)};
     if (residual_out && sum_of_lanes(&sums.softness) != 0.0)
-        totals.residual = repair_residuals(n, logits, target, weight, residual_out);
+        totals.residual = repair_residuals(n, logits, target.prob, weight, residual_out);
     return totals;
 }
 
@@ -144,11 +149,11 @@ static double multiply(ptrdiff_t n, const double *factor, double *values) {
     return sum_of_lanes(&sum);
 }
 
-static void bce_line(ptrdiff_t n, const double *from, const double *to, double t, const double *target,
-                     const double *weight, double *sums_out) {
+static void bce_line(ptrdiff_t n, const double *from, const double *to, double t, targets target, const double *weight,
+                     double *sums_out) {
     vdouble loss = {0}, slope = {0}, curvature = {0};
     for (ptrdiff_t i = 0; i < n; i += LANES) {
-        const vdouble start = load_first(from + i, n - i), p = load_first(target + i, n - i);
+        const vdouble start = load_first(from + i, n - i), p = load_targets(target, i, n - i);
         const vdouble direction = load_first(to + i, n - i) - start;
         const cross_entropy at = weighted(cross_entropy_of(start + t * direction, p, 1), weight ? weight + i : NULL,
                                           n - i < LANES ? n - i : LANES);

@@ -1,4 +1,4 @@
-from libc.stdint cimport int32_t, int64_t, uint64_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint64_t
 
 
 cdef extern from "block_kernels.h" nogil:
@@ -99,6 +99,13 @@ cdef extern from "block_kernels.h" nogil:
         double loss
         double residual
 
+    ctypedef struct targets:
+        const double *prob
+        const uint8_t *label
+
+    targets targets_from(targets all, Py_ssize_t first)
+    double target_of(targets all, Py_ssize_t i)
+
     ctypedef struct sparse_row:
         const double *values
         const int32_t *columns
@@ -161,17 +168,17 @@ cdef extern from "block_kernels.h" nogil:
     ctypedef struct block_kernels:
         const char *isa
         const layout_kernels **of_layout
-        block_sums (*bce)(Py_ssize_t n, const double *logits, const double *target, const double *weight,
+        block_sums (*bce)(Py_ssize_t n, const double *logits, targets target, const double *weight,
                           int want_loss, double *loss_out, double *residual_out, double *curvature_out) noexcept nogil
         void (*add_rank_update)(Py_ssize_t count, Py_ssize_t width, const double *panel, double *gram) noexcept nogil
         void (*sweep_links)(const sparse_pattern *, const sparse_products *, const double *diagonal, Py_ssize_t first,
                             double *sweep, double *products_out) noexcept nogil
         double (*multiply)(Py_ssize_t n, const double *factor, double *values) noexcept nogil
-        void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, const double *target,
+        void (*bce_line)(Py_ssize_t n, const double *start, const double *end, double t, targets target,
                          const double *weight, double *sums_out) noexcept nogil
         void (*sigmoid)(Py_ssize_t n, const double *logits, double *prob_out, double *complement_out) noexcept nogil
         bint (*tell_apart)(Py_ssize_t n, const int64_t *labels, int64_t lower, int64_t upper,
-                           double *target_out) noexcept nogil
+                           uint8_t *upper_out) noexcept nogil
         double (*softmax_loss)(Py_ssize_t count, Py_ssize_t width, Py_ssize_t n_classes, const Py_ssize_t *label,
                                const double *target, const double *weight, double *values) noexcept nogil
         void (*softmax)(Py_ssize_t count, Py_ssize_t width, double *values) noexcept nogil

@@ -171,7 +171,7 @@ static inline __attribute__((always_inline)) double sgd_dense_linear(const sgd_r
 }
 
 static inline double sgd_loss(const sgd_rows *rows) {
-    return bce(rows->count, rows->logits_out, rows->target, NULL, 1, NULL, NULL, NULL).loss;
+    return bce(rows->count, rows->logits_out, (targets){rows->target, NULL}, NULL, 1, NULL, NULL, NULL).loss;
 }
 
 /* One coefficient truncated towards zero by the L1 penalty it has not had yet; `had` is what it had, signed. */
@@ -441,7 +441,7 @@ static double sgd_diagonal(const sgd_rows *rows, const sgd_rule *rule, sgd_state
         state->intercept += rate * g;
     }
     *whole = local;
-    return bce(rows->count, rows->logits_out, rows->target, rows->weight, 1, NULL, NULL, NULL).loss;
+    return bce(rows->count, rows->logits_out, (targets){rows->target, NULL}, rows->weight, 1, NULL, NULL, NULL).loss;
 }
 
 static void sgd_truncate_columns(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t count, sgd_state *state) {
@@ -543,7 +543,7 @@ static double sgd_batch_step(const sgd_rows *rows, ptrdiff_t first, ptrdiff_t co
     sgd_dots_of_rows(rows, first, count, state->coef, logits);
     for (ptrdiff_t i = 0; i < count; i++)
         logits[i] = state->intercept + state->scale * logits[i];
-    const double loss = bce(count, logits, target, NULL, 1, NULL, residual, NULL).loss;
+    const double loss = bce(count, logits, (targets){target, NULL}, NULL, 1, NULL, residual, NULL).loss;
     double residuals = 0.0;
     for (ptrdiff_t i = 0; i < count; i++) {
         residual[i] *= weight[i];

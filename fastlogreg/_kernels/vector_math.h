@@ -79,6 +79,25 @@ static inline vdouble load_first(const double *p, ptrdiff_t count) {
     return v;
 }
 
+/* The same of bytes, as doubles. */
+static inline vdouble load_bytes(const uint8_t *p, ptrdiff_t count) {
+    uint8_t bytes[8] = {0};
+    if (count >= LANES)
+        memcpy(bytes, p, LANES);
+    else
+        memcpy(bytes, p, (size_t)count);
+#if LANES == 8 && defined(__AVX512F__)
+    return (vdouble)_mm512_cvtepi32_pd(_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes)));
+#elif LANES == 4 && defined(__AVX2__)
+    return (vdouble)_mm256_cvtepi32_pd(_mm_cvtepu8_epi32(_mm_loadl_epi64((const __m128i *)bytes)));
+#else
+    vdouble v;
+    for (int i = 0; i < LANES; i++)
+        v[i] = bytes[i];
+    return v;
+#endif
+}
+
 static inline void store_first(double *p, vdouble v, ptrdiff_t count) {
     if (count >= LANES)
         store_f64(p, v);

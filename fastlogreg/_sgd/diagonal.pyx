@@ -86,7 +86,7 @@ cdef class DiagonalSteps(Steps):
         return _restored_diagonal, (self.penalty, self.block, self.models, state,
                                     (self.loss_sum, self.penalty_sum, self.count))
 
-    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
+    def feed(self, Rows rows, target, const double[::1] weight=None,
              const int32_t[::1] order=None, Py_ssize_t n_threads=1):
         cdef double[::1] products = np.empty(padded(rows.longest_row()) * self.models[0].size)
         self._state.products = &products[0]

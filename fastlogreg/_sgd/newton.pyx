@@ -7,7 +7,7 @@ from libc.string cimport memset
 from scipy.linalg.cython_blas cimport dtrsv
 from scipy.linalg.cython_lapack cimport dpotrf
 
-from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels
+from fastlogreg._kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels, targets
 from fastlogreg._sgd.rows cimport RowBlock
 from fastlogreg._sgd.steps cimport Steps
 
@@ -250,12 +250,13 @@ cdef class NewtonSteps(Steps):
         cdef Py_ssize_t m = block.count, i
         cdef double zero = 0.0, loss, u
         cdef double[::1] coef = self.coef
+        cdef targets target = [&block._target[0], NULL]
         cdef double *logits = &block._logits[0]
         cdef double *residual = &self._residual[0]
         cdef double *curvature = &self._curvatures[0]
         with nogil:
             of_layout.logits(&view, 0, m, 1, &coef[0], &zero, logits, m)
-            loss = kernels.bce(m, logits, &block._target[0], &block._weight[0], 1, NULL, residual, curvature).loss
+            loss = kernels.bce(m, logits, target, &block._weight[0], 1, NULL, residual, curvature).loss
             of_layout.add_gradient(&view, 0, m, 1, residual, m, &gradient[0])
             if bound:
                 for i in range(m):

@@ -1,6 +1,6 @@
 from libc.stdint cimport int32_t
 
-from fastlogreg._kernels.dispatch cimport design_view, layout_kernels, sgd_rows, sparse_row
+from fastlogreg._kernels.dispatch cimport design_view, layout_kernels, sgd_rows, sparse_row, targets
 
 
 cdef class Rows:
@@ -33,7 +33,8 @@ cdef class Rows:
 cdef class Chunk:
     cdef readonly Rows rows
     cdef readonly Py_ssize_t count
-    cdef const double[::1] _target
+    cdef targets _target
+    cdef object _keep_alive
     cdef const double[::1] _weight
     cdef const int32_t[::1] _order
 

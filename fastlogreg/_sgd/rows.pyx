@@ -17,7 +17,10 @@ from fastlogreg._kernels.dispatch cimport (
     layout_kernels,
     sgd_rows,
     sparse_row,
+    target_of,
+    targets,
 )
+from fastlogreg._pointwise cimport targets_of
 
 from fastlogreg._design import as_design, csr_arrays
 
@@ -186,9 +189,10 @@ cdef class Rows:
 cdef class Chunk:
     """Some samples of X in their order: those of one call of `Steps.feed`."""
 
-    def __init__(self, Rows rows, const double[::1] target, const double[::1] weight, const int32_t[::1] order):
-        self.rows, self._target, self._weight, self._order = rows, target, weight, order
-        self.count = target.shape[0] if order is None else order.shape[0]
+    def __init__(self, Rows rows, target, const double[::1] weight, const int32_t[::1] order):
+        self.rows, self._weight, self._order = rows, weight, order
+        self._target, self._keep_alive = targets_of(target, rows.n_samples), target
+        self.count = rows.n_samples if order is None else order.shape[0]
 
     cdef Py_ssize_t sample(self, Py_ssize_t k) noexcept nogil:
         """The row of X that comes k-th."""
@@ -304,8 +308,8 @@ cdef class RowBlock:
 
     cdef void _gather(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         """The samples' targets and weights."""
-        cdef Py_ssize_t k, i
-        cdef const double *target = &chunk._target[0]
+        cdef Py_ssize_t k, i, later
+        cdef targets target = chunk._target
         cdef const double *weight = &chunk._weight[0] if chunk._weight is not None else NULL
         cdef const int32_t *order = &chunk._order[0] if chunk._order is not None else NULL
         cdef double *target_out = &self._target[0] + self.count - first
@@ -313,10 +317,14 @@ cdef class RowBlock:
         for k in range(first, first + n):
             i = chunk.sample(k)
             if order != NULL and k + self.capacity < chunk.count:
-                prefetch(target + order[k + self.capacity])
+                later = order[k + self.capacity]
+                if target.label != NULL:
+                    prefetch(target.label + later)
+                else:
+                    prefetch(target.prob + later)
                 if weight != NULL:
-                    prefetch(weight + order[k + self.capacity])
-            target_out[k] = target[i]
+                    prefetch(weight + later)
+            target_out[k] = target_of(target, i)
             weight_out[k] = weight[i] if weight != NULL else 1.0
 
     cdef void _copy_rows(self, Chunk chunk, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil:

@@ -17,7 +17,7 @@ class Samples:
     ----------
     rows : Rows
     target, weight : ndarray of shape (n,); weight may be None
-        Of two classes the target is 0 or 1, of more the number of the class.
+        Of two classes the target is 0 or 1 (uint8), of more the number of the class.
     kept : ndarray of bool of shape (n,), or None for all
     seed : int, or None for the order as it is
     mapped : mmap.mmap or None
@@ -26,7 +26,7 @@ class Samples:
 
     def __init__(self, rows, target, weight, kept, seed, mapped):
         self.rows, self._weight, self._kept = rows, weight, kept
-        self._target = target.astype(np.float64, copy=False)
+        self._target = target if target.dtype == np.uint8 else target.astype(np.float64, copy=False)
         self._seed, self._mapped, self._random = seed, mapped, None
         self.n_samples = len(target)
         plain = mapped is not None or (seed is None and kept is None)

@@ -13,7 +13,7 @@ class Steps:
     def feed(
         self,
         rows: Rows,
-        target: _Float64,
+        target: _Float64 | NDArray[np.uint8],
         weight: _Float64 | None = None,
         order: NDArray[np.int32] | None = None,
         n_threads: int = 1,

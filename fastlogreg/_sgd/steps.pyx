@@ -30,7 +30,7 @@ cdef class Steps:
     def begin_epoch(self):
         self.loss_sum = self.penalty_sum = self.count = 0.0
 
-    def feed(self, Rows rows, const double[::1] target, const double[::1] weight=None,
+    def feed(self, Rows rows, target, const double[::1] weight=None,
              const int32_t[::1] order=None, Py_ssize_t n_threads=1):
         """Take the samples in that order; weight None is all ones. A second thread reads rows ahead."""
         cdef Chunk chunk = Chunk(rows, target, weight, order)
