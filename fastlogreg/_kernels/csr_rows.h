@@ -1,6 +1,6 @@
 /* CSR: included once for each kind of values and each INDEX (columns and row starts). VALUES(X) declares what
- * VALUE(at), the entry in place `at`, needs; VALUE_SIZE is its bytes. Entries of a row may come in any order and a
- * column may stand in it more than once; its values then add up, as in SciPy. */
+ * VALUE(at), the entry in place `at`, needs, VALUE_ROW(at) is a vector from there on, and VALUE_SIZE its bytes. Entries
+ * of a row may come in any order and a column may stand in it more than once; its values then add up, as in SciPy. */
 
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {
@@ -10,17 +10,17 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
         const INDEX begin = starts[first + i], end = starts[first + i + 1];
         for (ptrdiff_t k = 0; k < n_outputs; k++) {
             const double *w = coef + k * X->n_features;
-            double sum0 = 0.0, sum1 = 0.0, sum2 = 0.0, sum3 = 0.0; /* four chains hide the additions' latency */
+            row_f64 sums = {0}, others = {0}; /* two chains hide the additions' latency */
+            double rest = 0.0;
             INDEX at = begin;
-            for (; at + 4 <= end; at += 4) {
-                sum0 += VALUE(at) * w[columns[at]];
-                sum1 += VALUE(at + 1) * w[columns[at + 1]];
-                sum2 += VALUE(at + 2) * w[columns[at + 2]];
-                sum3 += VALUE(at + 3) * w[columns[at + 3]];
+            for (; at + 2 * ROW_LANES_F64 <= end; at += 2 * ROW_LANES_F64) {
+                sums += VALUE_ROW(at) * GATHER(w, columns + at);
+                others += VALUE_ROW(at + ROW_LANES_F64) * GATHER(w, columns + at + ROW_LANES_F64);
             }
             for (; at < end; at++)
-                sum0 += VALUE(at) * w[columns[at]];
-            logits_out[k * logits_stride + i] = intercept[k] + ((sum0 + sum1) + (sum2 + sum3));
+                rest += VALUE(at) * w[columns[at]];
+            sums += others;
+            logits_out[k * logits_stride + i] = intercept[k] + (sum_of_row_f64(&sums) + rest);
         }
     }
 }

@@ -259,7 +259,7 @@ static inline void sgd_share(sgd_state *state) {
 /* w . x, while `coming` is asked for, a cache line at a time: more at once would wait for one another. */
 static inline __attribute__((always_inline)) double sgd_sparse_dot(const sparse_row *row, const double *w,
                                                                    const sparse_row *coming) {
-    double sum[8] = {0.0}; /* as many chains hide the additions' latency */
+    row_f64 sums[8 / ROW_LANES_F64] = {{0}}; /* as many chains hide the additions' latency */
     const double *x = row->values;
     const int32_t *column = row->columns;
     ptrdiff_t k = 0;
@@ -268,22 +268,27 @@ static inline __attribute__((always_inline)) double sgd_sparse_dot(const sparse_
             __builtin_prefetch(coming->values + k);
             __builtin_prefetch(coming->columns + k);
         }
-        for (int lane = 0; lane < 8; lane++)
-            sum[lane] += x[k + lane] * w[column[k + lane]];
+        for (int part = 0; part < 8; part += ROW_LANES_F64)
+            sums[part / ROW_LANES_F64] += load_row_f64(x + k + part) * GATHER(w, column + k + part);
     }
     sgd_ask_entries(coming, k);
-    for (int lane = 0; k < row->count; k++, lane++)
-        sum[lane] += x[k] * w[column[k]];
-    return ((sum[0] + sum[1]) + (sum[2] + sum[3])) + ((sum[4] + sum[5]) + (sum[6] + sum[7]));
+    double rest = 0.0;
+    for (; k < row->count; k++)
+        rest += x[k] * w[column[k]];
+    for (int part = 1; part < 8 / ROW_LANES_F64; part++)
+        sums[0] += sums[part];
+    return sum_of_row_f64(&sums[0]) + rest;
 }
 
 static inline void sgd_sparse_add(const sparse_row *row, double factor, double *w) {
     const double *x = row->values;
     const int32_t *column = row->columns;
     ptrdiff_t k = 0;
-    for (; k + 4 <= row->count; k += 4)
-        for (int lane = 0; lane < 4; lane++)
-            w[column[k + lane]] += factor * x[k + lane];
+    for (; k + ROW_LANES_F64 <= row->count; k += ROW_LANES_F64) {
+        const row_f64 moves = factor * load_row_f64(x + k);
+        for (int lane = 0; lane < ROW_LANES_F64; lane++)
+            w[column[k + lane]] += moves[lane];
+    }
     for (; k < row->count; k++)
         w[column[k]] += factor * x[k];
 }

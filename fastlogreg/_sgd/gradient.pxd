@@ -13,3 +13,4 @@ cdef class GradientSteps(Steps):
     cdef sgd_state _state
 
     cdef void _bind(self)
+    cdef bint _one_by_one(self)

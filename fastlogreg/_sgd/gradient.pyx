@@ -53,13 +53,19 @@ cdef class GradientSteps(Steps):
         self.coef = np.zeros(self.block.width)
         self.coef[:n_features] = coef
         self.average_coef = np.zeros(self.block.width) if settings["average"] else None
-        self.had_l1, self.pending_row = np.zeros(self.block.width), np.zeros(self.block.width)
         self._set_rule()
+        self.had_l1 = np.zeros(self.block.width if self._rule.l1 > 0 else 1)
+        self.pending_row = np.zeros(self.block.width if self._one_by_one() else 1)
         memset(&self._state, 0, sizeof(sgd_state))
         self._state.intercept, self._state.t = intercept, 1.0
         self._state.scale = self._state.shrink = self._state.average_b = 1.0
-        self._state.square, self._state.absolute = coef @ coef, np.abs(coef).sum()
+        if self._one_by_one():
+            self._state.square, self._state.absolute = coef @ coef, np.abs(coef).sum()
         self._bind()
+
+    cdef bint _one_by_one(self):
+        """Dense single rows, whose steps sum up the penalty."""
+        return self.rows_a_step == 1 and not self.block.sparse
 
     def _set_rule(self):
         settings = self.settings
@@ -104,7 +110,7 @@ cdef class GradientSteps(Steps):
 
     def end_epoch(self):
         Steps.end_epoch(self)
-        if self.rows_a_step > 1 or self.block.sparse:
+        if not self._one_by_one():
             self._charge(self._rule.l1, self._rule.l2)
 
     cdef _take_steps(self):
@@ -126,7 +132,7 @@ cdef class GradientSteps(Steps):
     def _solution(self):
         cdef sgd_state *state = &self._state
         # Dense single rows leave the last step pending; elsewhere the coefficients have it, and the average its share.
-        cdef bint pending = self.rows_a_step == 1 and not self.block.sparse
+        cdef bint pending = self._one_by_one()
         coef, intercept = state.scale * self.coef, state.intercept
         if pending:
             coef = state.shrink * coef + state.move * self.pending_row
