@@ -17,6 +17,10 @@ static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count,
                 sums += VALUE_ROW(at) * GATHER(w, columns + at);
                 others += VALUE_ROW(at + ROW_LANES_F64) * GATHER(w, columns + at + ROW_LANES_F64);
             }
+            if (at + ROW_LANES_F64 <= end) {
+                sums += VALUE_ROW(at) * GATHER(w, columns + at);
+                at += ROW_LANES_F64;
+            }
             for (; at < end; at++)
                 rest += VALUE(at) * w[columns[at]];
             sums += others;
@@ -219,21 +223,24 @@ static dual_sweep_sums NAME(dual_sweep)(const design_view *X, ptrdiff_t n_blocks
             sums.n_entries += end - begin;
             if (dual->center)
                 NAME(logits)(X, i, 1, 1, dual->center, &zero, &dual->center_dots[i], 1);
-            double dot[4] = {0.0}, square[4] = {0.0}; /* four chains hide the additions' latency */
+            row_f64 dots[2] = {{0}}, squares[2] = {{0}}; /* two chains hide the additions' latency */
             INDEX at = begin;
-            for (; at + 4 <= end; at += 4)
-                for (int c = 0; c < 4; c++) {
-                    const double x = VALUE(at + c);
-                    dot[c] += x * w[columns[at + c]];
-                    square[c] += x * x;
+            for (; at + 2 * ROW_LANES_F64 <= end; at += 2 * ROW_LANES_F64)
+                for (int c = 0; c < 2; c++) {
+                    const row_f64 x = VALUE_ROW(at + c * ROW_LANES_F64);
+                    dots[c] += x * GATHER(w, columns + at + c * ROW_LANES_F64);
+                    squares[c] += x * x;
                 }
+            double x_dot = 0.0, x_square = 0.0;
             for (; at < end; at++) {
                 const double x = VALUE(at);
-                dot[0] += x * w[columns[at]];
-                square[0] += x * x;
+                x_dot += x * w[columns[at]];
+                x_square += x * x;
             }
-            const double x_dot = (dot[0] + dot[1]) + (dot[2] + dot[3]);
-            const double x_square = (square[0] + square[1]) + (square[2] + square[3]);
+            dots[0] += dots[1];
+            squares[0] += squares[1];
+            x_dot += sum_of_row_f64(&dots[0]);
+            x_square += sum_of_row_f64(&squares[0]);
             const double step = dual_step(dual, i, x_dot, x_square, &sums);
             for (at = begin; at < end; at++)
                 w[columns[at]] += step * VALUE(at);

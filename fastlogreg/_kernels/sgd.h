@@ -272,6 +272,8 @@ static inline __attribute__((always_inline)) double sgd_sparse_dot(const sparse_
             sums[part / ROW_LANES_F64] += load_row_f64(x + k + part) * GATHER(w, column + k + part);
     }
     sgd_ask_entries(coming, k);
+    for (; k + ROW_LANES_F64 <= row->count; k += ROW_LANES_F64)
+        sums[0] += load_row_f64(x + k) * GATHER(w, column + k);
     double rest = 0.0;
     for (; k < row->count; k++)
         rest += x[k] * w[column[k]];
