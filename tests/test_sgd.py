@@ -509,9 +509,11 @@ class TestEstimator:
     @pytest.mark.parametrize("make", [make_data, sparse_data])
     def test_values_that_are_not_finite_get_scikit_learns_message(self, kind, n_classes, value, name, make):
         X, y = make(n_classes=n_classes)
-        X[17, 3] = value
-        with pytest.raises(ValueError, match=f"Input X contains {name}"):
-            SGDLogisticRegression(**kind).fit(X, y)
+        for row in X[:, [3]].nonzero()[0][[0, -1]]:  # the first sample that shows the column, and the last
+            bad = X.copy()
+            bad[row, 3] = value
+            with pytest.raises(ValueError, match=f"Input X contains {name}"):
+                SGDLogisticRegression(shuffle=False, **kind).fit(bad, y)
 
     @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="scikit-learn has callbacks from 1.9 on")
     def test_callbacks_see_every_epoch(self, n_classes):

@@ -27,8 +27,9 @@ cdef _minimizer_of_models(const double[:, :, ::1] models, double l1, double l2):
         for j in range(models.shape[0]):
             for k in range(width):
                 size, scale = fabs(models[j, 0, k]) - l1, l2 + models[j, 1, k]
-                size = 0.0 if size < 0.0 else size  # NaN stays
-                coef[j, k] = copysign(size / scale, models[j, 0, k]) if scale > 0.0 else 0.0
+                # NaN stays
+                size = 0.0 if size < 0.0 else size
+                coef[j, k] = 0.0 if scale <= 0.0 else copysign(size / scale, models[j, 0, k])
     return np.asarray(coef)
 
 
