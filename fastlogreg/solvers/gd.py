@@ -4,12 +4,13 @@
 value has fallen enough; `nesterov` adds momentum to the fixed step, and drops it when it points uphill. Where no step
 length is given it is one over a bound on the curvature, with which no update can raise the value.
 
-Sources: the update is the textbook one; Armijo 1966; Nesterov 1983; restart by O'Donoghue and Candes 2015.
+Sources: the update is the textbook one; Armijo 1966, and where rounding hides a decrease Hager and Zhang 2005; Nesterov
+1983; restart by O'Donoghue and Candes 2015.
 """
 
 import numpy as np
 
-from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, newton_end
+from fastlogreg.solvers._common import VALUE_NOISE, Solution, Stop, early_end, gap_target, newton_end
 
 
 def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):
@@ -65,11 +66,13 @@ def _armijo(objective, _, step):
         square = float(point.gradient @ point.gradient)
         step *= 2.0
         end = objective.evaluate(point.parameters - step * point.gradient)
-        # The trials share one line, whose logits are known from its two ends.
-        t, value = 1.0, end.value
-        while not value <= point.value - 0.5 * t * step * square and t > 1e-12:
+        enough, noise = 0.5 * step * square, VALUE_NOISE * abs(point.value)
+        # The trials share one line, whose logits are known from its two ends. A slope not past the minimum tells
+        # of a decrease that rounding hides.
+        t, value, slope = 1.0, end.value, -step * float(end.gradient @ point.gradient)
+        while not (value <= point.value - t * enough or (value <= point.value + noise and slope <= 0.0)) and t > 1e-12:
             t *= 0.5
-            value = objective.on_line(point, end, t)[0]
+            value, slope, _ = objective.on_line(point, end, t)
         step *= t
         return end if t == 1.0 else objective.evaluate(point.parameters - step * point.gradient, recycle=end)
 
