@@ -81,8 +81,8 @@ $(OLDEST)/.installed: dist/.built
 	    "$$(echo dist/*.whl)[test]"
 	touch $@
 
-# The tests of the kernels go through all instruction sets by themselves.
-ISA_TESTS := $(filter-out tests/test_design.py tests/test_accuracy.py,$(wildcard tests/test_*.py))
+# The tests of the kernels go through all instruction sets by themselves, and the benchmarks know of none.
+ISA_TESTS := $(filter-out $(addprefix tests/test_,design.py labels.py accuracy.py benchmarks.py),$(wildcard tests/test_*.py))
 
 test-isas: $(VENV)/.test
 	set -e; for isa in $$($(BIN)/python -c 'from fastlogreg._kernels.dispatch import active_isa, available_isas; \
