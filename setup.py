@@ -8,6 +8,7 @@ import os
 import platform
 import sys
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from Cython.Build import cythonize
@@ -42,10 +43,11 @@ if SANITIZE:
 
 
 class BuildExt(build_ext):
-    """Compiles the kernels' objects with their own flags, and uses OpenMP where the compiler has it."""
+    """Compiles the kernels' objects with their own flags, on all cores, and uses OpenMP where the compiler has it."""
 
     def build_extensions(self):
         self.force = True  # setuptools compares files; it does not see the switches
+        self.parallel = self.parallel or os.cpu_count()
         openmp = ["-fopenmp"] if self.has_openmp() else []
         in_place = self.inplace or self.editable_mode
         # The names of functions that nobody links to are for profilers; they would take 6 % of a wheel.
@@ -69,10 +71,11 @@ class BuildExt(build_ext):
         return True
 
     def kernel_objects(self):
-        objects = []
-        for isa, flags in ISA_FLAGS.items():
-            objects += self.compile_kernels(f"isa_{isa}.c", flags)
-        return objects + self.compile_kernels("block_kernels.c", ["-DFASTLOGREG_X86"] if X86 else [])
+        flags_of_source = {f"isa_{isa}.c": flags for isa, flags in ISA_FLAGS.items()}
+        flags_of_source["block_kernels.c"] = ["-DFASTLOGREG_X86"] if X86 else []
+        with ThreadPoolExecutor(self.parallel) as pool:
+            objects = pool.map(self.compile_kernels, flags_of_source, flags_of_source.values())
+            return [path for paths in objects for path in paths]
 
     def compile_kernels(self, name, flags):
         return self.compiler.compile(
