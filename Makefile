@@ -19,7 +19,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 PYTHON_SOURCES := fastlogreg benchmarks tests setup.py
-C_SOURCES := $(wildcard fastlogreg/_kernels/*.[ch])
+C_SOURCES := $(wildcard fastlogreg/kernels/*.[ch])
 BUILD_INPUTS := pyproject.toml setup.py $(C_SOURCES) $(shell find fastlogreg -name '*.py[xd]')
 SDIST_INPUTS := $(BUILD_INPUTS) MANIFEST.in README.md LICENSE \
     $(shell find fastlogreg tests -name '*.py' -o -name '*.pyi' -o -name py.typed)
@@ -82,10 +82,11 @@ $(OLDEST)/.installed: dist/.built
 	touch $@
 
 # The tests of the kernels go through all instruction sets by themselves, and the benchmarks know of none.
-ISA_TESTS := $(filter-out $(addprefix tests/test_,design.py labels.py accuracy.py benchmarks.py),$(wildcard tests/test_*.py))
+ISA_TESTS := $(filter-out %/test_design.py %/test_labels.py %/test_accuracy.py %/test_benchmarks.py, \
+    $(shell find tests -name 'test_*.py'))
 
 test-isas: $(VENV)/.test
-	set -e; for isa in $$($(BIN)/python -c 'from fastlogreg._kernels.dispatch import active_isa, available_isas; \
+	set -e; for isa in $$($(BIN)/python -c 'from fastlogreg.kernels.dispatch import active_isa, available_isas; \
 	    print(*(isa for isa in available_isas() if isa != active_isa()))'); do \
 	    echo "FASTLOGREG_ISA=$$isa"; FASTLOGREG_ISA=$$isa $(BIN)/python -m pytest $(PYTEST_FLAGS) $(ISA_TESTS); \
 	done

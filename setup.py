@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 
 DEBUG = os.environ.get("FASTLOGREG_DEBUG", "0") not in ("", "0")
 SANITIZE = os.environ.get("FASTLOGREG_SANITIZE", "")
-KERNELS = "fastlogreg/_kernels"
+KERNELS = "fastlogreg/kernels"
 X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 ISA_FLAGS = {"baseline": []}
@@ -96,27 +96,27 @@ setup(
     cmdclass={"build_ext": BuildExt},
     ext_modules=cythonize(
         [
-            extension("fastlogreg._kernels.dispatch"),
-            extension("fastlogreg._contrasts"),
-            extension("fastlogreg._coordinates"),
-            extension("fastlogreg._design"),
-            extension("fastlogreg._dual"),
-            extension("fastlogreg._evaluation"),
-            extension("fastlogreg._labels"),
-            extension("fastlogreg._pointwise"),
-            extension("fastlogreg._softmax_passes"),
-            extension("fastlogreg._sgd.rows"),
-            extension("fastlogreg._sgd.read_ahead"),
-            extension("fastlogreg._sgd.steps"),
-            extension("fastlogreg._sgd.gradient"),
-            extension("fastlogreg._sgd.newton"),
-            extension("fastlogreg._sgd.diagonal"),
-            extension("fastlogreg._sgd.softmax_gradient"),
-            extension("fastlogreg._sgd.softmax_newton"),
-            extension("fastlogreg._sgd.softmax_diagonal"),
-            extension("fastlogreg._sparse_gram"),
-            extension("fastlogreg.solvers._factored_hessian"),
-            extension("fastlogreg.solvers._newton_step"),
+            extension("fastlogreg.kernels.dispatch"),
+            extension("fastlogreg.objectives.contrasts"),
+            extension("fastlogreg.objectives.coordinates"),
+            extension("fastlogreg.data.design"),
+            extension("fastlogreg.data.dual"),
+            extension("fastlogreg.objectives.evaluation"),
+            extension("fastlogreg.estimators.labels"),
+            extension("fastlogreg.data.pointwise"),
+            extension("fastlogreg.data.softmax_passes"),
+            extension("fastlogreg.data.rows"),
+            extension("fastlogreg.data.read_ahead"),
+            extension("fastlogreg.steps.base"),
+            extension("fastlogreg.steps.gradient"),
+            extension("fastlogreg.steps.newton"),
+            extension("fastlogreg.steps.diagonal"),
+            extension("fastlogreg.steps.softmax_gradient"),
+            extension("fastlogreg.steps.softmax_newton"),
+            extension("fastlogreg.steps.softmax_diagonal"),
+            extension("fastlogreg.data.sparse_gram"),
+            extension("fastlogreg.curvature.factored"),
+            extension("fastlogreg.solvers.newton_step"),
         ],
         build_dir="build/cython-debug" if DEBUG else "build/cython",
         compiler_directives={

@@ -20,9 +20,10 @@ from benchmarks.data import real_data, tall_problem, text_matrix
 from benchmarks.machine import ReadSweeps
 from benchmarks.results import machine_list, table, write_section
 from benchmarks.timing import best_seconds
-from fastlogreg import LogisticRegression, _pointwise
-from fastlogreg._design import as_design
-from fastlogreg._kernels import dispatch
+from fastlogreg import LogisticRegression
+from fastlogreg.data import pointwise
+from fastlogreg.data.design import as_design
+from fastlogreg.kernels import dispatch
 
 N_THREADS = 2
 DENSE_SHAPES = {(1_000_000, 28): 4.0, (1_000_000, 50): 4.0, (60_000, 784): 2.5}
@@ -215,7 +216,7 @@ def pointwise_rows(rounds):
         dispatch.use_isa(isa)
 
         def ours():
-            _pointwise.cross_entropy(logits, target, loss_out=loss, residual_out=residual, curvature_out=curvature)
+            pointwise.cross_entropy(logits, target, loss_out=loss, residual_out=residual, curvature_out=curvature)
 
         best = best_seconds({"ours": ours, "theirs": their_three}, rounds, shortest=0.02)
         ns = {side: 1e9 * best[side] / n for side in best}

@@ -16,7 +16,7 @@ from threadpoolctl import threadpool_info, threadpool_limits
 import fastlogreg
 from benchmarks.data import REPOSITORY
 from benchmarks.timing import best_seconds
-from fastlogreg._kernels import dispatch
+from fastlogreg.kernels import dispatch
 
 
 def cpu_model():

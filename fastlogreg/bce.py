@@ -43,9 +43,9 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.special import xlog1py, xlogy
 
-from fastlogreg import _pointwise
-from fastlogreg._design import as_design
-from fastlogreg._threads import effective_n_threads
+from fastlogreg.data import pointwise
+from fastlogreg.data.design import as_design
+from fastlogreg.runtime.threads import effective_n_threads
 
 __all__ = [
     "bce",
@@ -85,7 +85,7 @@ def sigmoid(logits):
     """
     logits, dtype = _real("logits", logits)
     prob = np.empty(logits.size)
-    _pointwise.sigmoid(logits.ravel(), prob_out=prob, n_threads=_n_threads(logits.size))
+    pointwise.sigmoid(logits.ravel(), prob_out=prob, n_threads=_n_threads(logits.size))
     return _result(prob, logits.shape, dtype)
 
 
@@ -399,7 +399,7 @@ class _Samples:
     def cross_entropy(self, quantity):
         """Weighted values (n,) of the kernel's "loss_out", "residual_out" or "curvature_out" at the logits."""
         values = np.empty(self.target.size)
-        _pointwise.cross_entropy(
+        pointwise.cross_entropy(
             self.prediction, self.target, self.weight, n_threads=_n_threads(values.size), **{quantity: values}
         )
         return values

@@ -13,7 +13,7 @@ import pytest
 import zoo
 from stochastic import KINDS
 
-from fastlogreg._kernels import dispatch
+from fastlogreg.kernels import dispatch
 
 
 @pytest.fixture(params=dispatch.available_isas())

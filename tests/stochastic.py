@@ -12,7 +12,8 @@ from scipy.optimize import brentq, minimize
 from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
-from fastlogreg import LogisticRegression, SGDLogisticRegression, _sgd
+from fastlogreg import LogisticRegression, SGDLogisticRegression
+from fastlogreg.steps import Rows
 
 KINDS = {
     "scheduled": {"learning_rate": "optimal"},
@@ -76,7 +77,7 @@ def settings_of(**options):
 def solution_of(steps, X, y, weight=None, order=None):
     """Coefficients and intercept after an epoch."""
     steps.begin_epoch()
-    steps.feed(_sgd.Rows(X), np.asarray(y, dtype=float), weight, order)
+    steps.feed(Rows(X), np.asarray(y, dtype=float), weight, order)
     steps.end_epoch()
     return steps.solution()
 

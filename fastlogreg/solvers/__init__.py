@@ -9,7 +9,7 @@ All have one signature::
 is called after each iteration, and before the first with i = 0.
 """
 
-from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target
+from fastlogreg.solvers.common import Solution, Stop, early_end, gap_target
 from fastlogreg.solvers.gd import gd
 from fastlogreg.solvers.lbfgs import lbfgs
 from fastlogreg.solvers.newton import newton

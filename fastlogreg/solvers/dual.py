@@ -1,15 +1,15 @@
 """From zero coefficients to the minimum, or near it, by dual coordinate descent: where sparse data have many columns.
 
 A sweep is serial and takes twice the time of a pass over what it reads on one thread, and somewhat more where the
-coefficients do not fit into the caches; on text it gains what several gradients do. See `fastlogreg._dual`.
+coefficients do not fit into the caches; on text it gains what several gradients do. See `fastlogreg.data.dual`.
 """
 
 import math
 
 import numpy as np
 
-from fastlogreg.solvers._common import Solution, Stop, gap_target, relative_gap_target
-from fastlogreg.solvers._newton_step import DESCENT_NOISE
+from fastlogreg.solvers.common import Solution, Stop, gap_target, relative_gap_target
+from fastlogreg.solvers.newton_step import DESCENT_NOISE
 
 # More passes than that are better gradients. Where so many are needed a sweep takes about half of one, as it passes
 # nearly half of the samples over.

@@ -10,7 +10,7 @@ Sources: the update is the textbook one; Armijo 1966, and where rounding hides a
 
 import numpy as np
 
-from fastlogreg.solvers._common import VALUE_NOISE, Solution, Stop, early_end, gap_target, newton_end
+from fastlogreg.solvers.common import VALUE_NOISE, Solution, Stop, early_end, gap_target, newton_end
 
 
 def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):

@@ -6,8 +6,8 @@ is found from stored logits and costs one more pass, whatever the number of tria
 Source: Nocedal and Wright, Numerical Optimization, algorithm 7.5.
 """
 
-from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, minimize_on_line, newton_end
-from fastlogreg.solvers._quasi_newton import InverseHessian
+from fastlogreg.curvature.quasi_newton import InverseHessian
+from fastlogreg.solvers.common import Solution, Stop, early_end, gap_target, minimize_on_line, newton_end
 
 
 def lbfgs(objective, start, *, tol, max_iter, on_iteration):

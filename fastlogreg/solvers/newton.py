@@ -6,7 +6,7 @@ Hessian serves for as many steps as that is cheaper than a new one (the chord me
 step comes with a proven bound on the gap of the point it starts from, so the stopping test costs nothing.
 
 Tall data start from a sample of the rows (`fastlogreg.solvers.pilot`, sparse ones `fastlogreg.solvers.sampled`), few
-samples of many features in the span of the rows (`fastlogreg._row_span`). L-BFGS leads to the last steps where each
+samples of many features in the span of the rows (`fastlogreg.objectives.row_span`). L-BFGS leads to the last steps where each
 takes many products (`fastlogreg.solvers.preconditioned`), and to its start sweeps of the dual
 (`fastlogreg.solvers.dual`).
 
@@ -17,9 +17,10 @@ is derived at `step_along`.
 import functools
 import math
 
-from fastlogreg._row_span import RowSpan
-from fastlogreg._sampled_block import SampledBlock
-from fastlogreg.solvers._common import (
+from fastlogreg.curvature.factored import FactoredHessian
+from fastlogreg.curvature.sampled_block import SampledBlock
+from fastlogreg.objectives.row_span import RowSpan
+from fastlogreg.solvers.common import (
     ConjugateGradients,
     Solution,
     Stop,
@@ -31,12 +32,11 @@ from fastlogreg.solvers._common import (
     has_cheap_matrix,
     has_cheap_row_span,
 )
-from fastlogreg.solvers._factored_hessian import FactoredHessian
-from fastlogreg.solvers._newton_step import Direction, step_along
-from fastlogreg.solvers._refined_model import StepSearch
 from fastlogreg.solvers.dual import dual_steps
+from fastlogreg.solvers.newton_step import Direction, step_along
 from fastlogreg.solvers.pilot import pilot_steps
 from fastlogreg.solvers.preconditioned import preconditioned_steps
+from fastlogreg.solvers.refined_model import StepSearch
 from fastlogreg.solvers.sampled import sampled_steps
 
 # The minimiser over the span of the rows is the whole's, up to rounding, and the end of the step that proves the gap

@@ -7,16 +7,16 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastlogreg._evaluation import Point
-from fastlogreg.solvers._common import (
+from fastlogreg.curvature.factored import FactoredHessian
+from fastlogreg.curvature.quasi_newton import InverseHessian
+from fastlogreg.objectives.evaluation import Point
+from fastlogreg.solvers.common import (
     VALUE_NOISE,
     Solution,
     Stop,
     gap_target,
     minimize_on_line,
 )
-from fastlogreg.solvers._factored_hessian import FactoredHessian
-from fastlogreg.solvers._quasi_newton import InverseHessian
 
 # The gap is an estimate here, so the steps end when it is a third of what `tol` asks for.
 ESTIMATE_MARGIN = 0.3

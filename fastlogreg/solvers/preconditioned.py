@@ -8,7 +8,8 @@ or as soon as its Hessians are the shorter way.
 
 import numpy as np
 
-from fastlogreg.solvers._common import (
+from fastlogreg.curvature.quasi_newton import MEMORY, InverseHessian
+from fastlogreg.solvers.common import (
     PROVABLE,
     Solution,
     Stop,
@@ -17,8 +18,7 @@ from fastlogreg.solvers._common import (
     minimize_on_line,
     preconditioner,
 )
-from fastlogreg.solvers._newton_step import DESCENT_NOISE
-from fastlogreg.solvers._quasi_newton import MEMORY, InverseHessian
+from fastlogreg.solvers.newton_step import DESCENT_NOISE
 
 # Preconditioners are taken anew once the value has fallen by this part, and ever later: blocks cost some passes.
 FALLEN = 0.3

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastlogreg._evaluation import Point
-from fastlogreg._sparse_gram import SparseGram
-from fastlogreg._sparse_hessian import SparseHessian
-from fastlogreg.solvers._common import (
+from fastlogreg.curvature.sparse import SparseHessian
+from fastlogreg.data.sparse_gram import SparseGram
+from fastlogreg.objectives.evaluation import Point
+from fastlogreg.solvers.common import (
     ConjugateGradients,
     Solution,
     Stop,
@@ -21,8 +21,8 @@ from fastlogreg.solvers._common import (
     gap_target,
     minimize_on_line,
 )
-from fastlogreg.solvers._newton_step import step_along
-from fastlogreg.solvers._sampled_model import SampledModel
+from fastlogreg.solvers.newton_step import step_along
+from fastlogreg.solvers.sampled_model import SampledModel
 
 # A Newton step proves the gap of its end, so it may start from an estimate so much above the target. Another proof than
 # one that failed starts from a tenth of that.
@@ -45,7 +45,7 @@ class Handover:
 def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iteration):
     """A `Solution`, or a `Handover` after `patience` steps, where more than that are in sight, or where none descends.
 
-    `block` is a `fastlogreg._sampled_block.SampledBlock`.
+    `block` is a `fastlogreg.curvature.sampled_block.SampledBlock`.
     """
     model = SampledModel(objective, block, point)
     margin = FIRST_MARGIN
@@ -82,7 +82,7 @@ def sampled_steps(objective, block, point, *, tol, max_iter, patience, on_iterat
 
 
 class SparseEquations:
-    """Newton directions by conjugate gradients on the matrix of a Hessian: see `fastlogreg._sparse_hessian`.
+    """Newton directions by conjugate gradients on the matrix of a Hessian: see `fastlogreg.curvature.sparse`.
 
     No product takes a pass. What the block is without the rare columns serves for as long as products are few.
     """

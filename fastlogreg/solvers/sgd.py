@@ -1,21 +1,21 @@
 """Steps over the samples in random order, as SGDLogisticRegression's "auto" takes them, until the gap is proven small.
 
-An epoch is two passes over X: one of steps (`fastlogreg._sgd`), one to evaluate where they led.
+An epoch is two passes over X: one of steps (`fastlogreg.steps`), one to evaluate where they led.
 """
 
 import numpy as np
 
-from fastlogreg import _sgd
-from fastlogreg.solvers._common import Solution, Stop, early_end, gap_target, newton_end
+from fastlogreg.solvers.common import Solution, Stop, early_end, gap_target, newton_end
+from fastlogreg.steps import Rows, adaptive_steps, shuffle, take_epoch
 
 
 def sgd(objective, start, *, tol, max_iter, on_iteration):
     """Minimise by epochs of stochastic steps: see the package for the signature that solvers share."""
     weight = objective.sample_weight
-    rows = _sgd.Rows(objective.design.X)
+    rows = Rows(objective.design.X)
     order = np.arange(rows.n_samples, dtype=np.int32)
     coef, intercept = objective.to_coef(start)
-    steps = _sgd.adaptive_steps(coef, intercept, rows.sparse, objective.l2, 0.0, objective.fit_intercept)
+    steps = adaptive_steps(coef, intercept, rows.sparse, objective.l2, 0.0, objective.fit_intercept)
     target = _numbered_targets(objective, steps)
     point = objective.evaluate(start)
     on_iteration(0, point)
@@ -28,8 +28,8 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
                 on_iteration(n_iter, ended.point)
                 return ended
             ambition *= 0.1
-        _sgd.shuffle(order, n_iter)
-        _sgd.take_epoch(steps, n_iter, lambda: steps.feed(rows, target, weight, order, objective.design.n_threads))
+        shuffle(order, n_iter)
+        take_epoch(steps, n_iter, lambda: steps.feed(rows, target, weight, order, objective.design.n_threads))
         coef, intercept = steps.solution()
         point = objective.evaluate(objective.from_coef(np.atleast_2d(coef), np.atleast_1d(intercept)), recycle=point)
         on_iteration(n_iter, point)

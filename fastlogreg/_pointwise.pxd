@@ -1,4 +1,0 @@
-from fastlogreg._kernels.dispatch cimport targets
-
-
-cdef targets targets_of(values, Py_ssize_t size) except *

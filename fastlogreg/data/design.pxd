@@ -1,0 +1,56 @@
+from fastlogreg.kernels.dispatch cimport block_kernels, chunk_function, design_view, layout_kernels, targets
+
+
+cdef struct pass_job:
+    const design_view *X
+    const layout_kernels *kernels
+    const block_kernels *pointwise
+    Py_ssize_t n_chunks
+    Py_ssize_t block_rows
+    Py_ssize_t n_outputs
+    Py_ssize_t work               # entries of X to be read, times what many outputs add
+    Py_ssize_t partial_size       # doubles a chunk leaves: see each pass
+    double *partials              # n_chunks x partial_size
+    Py_ssize_t scratch_size
+    double *scratch               # n_threads x scratch_size
+    const double *coef
+    const double *intercept
+    targets target                # n_outputs x n
+    const double *of_samples      # what else a pass reads with the samples: see each pass
+    const double *weight
+    const double *shift
+    double *logits                # n_outputs x n, or NULL where a pass need not keep them
+
+
+cdef class Design:
+    cdef readonly Py_ssize_t n_samples
+    cdef readonly Py_ssize_t n_features
+    cdef readonly Py_ssize_t n_passes
+    cdef readonly Py_ssize_t n_threads
+    cdef readonly object X
+    cdef design_view _view
+    cdef const layout_kernels *_kernels
+    cdef const block_kernels *_pointwise
+    cdef object _keep_alive
+    cdef double[::1] _partials
+    cdef double[::1] _scratch
+
+    cdef void check_shape(self, str name, Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_outputs) except *
+    cdef void check_weight(self, const double[::1] weight) except *
+    cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
+                                targets target, const double *weight, double *logits, double *sums) except *
+    cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1
+    cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *
+    cdef void _check_columns(self, const double[::1] of_columns) except *
+    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
+                       Py_ssize_t readings=*)
+    cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
+    cdef Py_ssize_t _threads(self, const pass_job *job)
+    cdef _run(self, chunk_function chunk, pass_job *job)
+    cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept
+    cdef Py_ssize_t _entries(self)
+    cdef Py_ssize_t _bytes_a_row(self)
+    cdef Py_ssize_t _block_rows(self)
+    cdef Py_ssize_t _class_block_rows(self, Py_ssize_t width)
+    cdef Py_ssize_t _least_gram_chunks(self)
+    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=*)

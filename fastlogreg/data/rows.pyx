@@ -1,0 +1,476 @@
+"""Rows of X in any order, gathered in blocks."""
+
+import numpy as np
+import scipy.sparse as sp
+
+cimport cython
+from libc.math cimport sqrt
+from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.string cimport memcpy, memset
+
+from fastlogreg.kernels.dispatch cimport (
+    PANEL_ALIGNMENT,
+    C_ORDER_F64,
+    CSR_F64_I32,
+    active_kernels,
+    design_view,
+    layout_kernels,
+    sgd_rows,
+    sparse_row,
+    target_of,
+    targets,
+)
+from fastlogreg.data.pointwise cimport targets_of
+
+from fastlogreg.data.design import as_design, csr_arrays
+
+cdef extern from *:
+    void prefetch "__builtin_prefetch"(const void *) noexcept nogil
+
+cdef extern from "prefetch.h":
+    void ask_for_bytes(const void *begin, Py_ssize_t size) noexcept nogil
+
+# In random order, rows to be copied are asked for so many samples ahead; rows that stay where they are, so many bytes,
+# which the first level of cache holds beside the rows at work; targets and weights, a block ahead.
+cdef Py_ssize_t AHEAD = 32
+cdef Py_ssize_t BYTES_AHEAD = 8192
+
+ctypedef fused real:
+    float
+    double
+
+ctypedef fused index:
+    int32_t
+    int64_t
+
+
+def shuffle(int32_t[::1] order, uint32_t seed):
+    """Fisher and Yates' shuffle in place, with the generator and so the order of scikit-learn's SGD for this seed.
+
+    The generator is Marsaglia's xorshift of 32 bits (2003).
+    """
+    cdef Py_ssize_t n = order.shape[0]
+    cdef uint32_t i, j, state = seed if seed else 1
+    cdef int32_t kept
+    with nogil:
+        for i in range(<uint32_t>max(n - 1, 0)):
+            state ^= state << 13
+            state ^= state >> 17
+            state ^= state << 5
+            j = i + (state & 0x7fffffff) % <uint32_t>(n - i)
+            kept = order[i]
+            order[i] = order[j]
+            order[j] = kept
+
+
+cpdef Py_ssize_t padded(Py_ssize_t n) noexcept:
+    """So many numbers as whole vectors of the kernels hold."""
+    return (n + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
+
+
+@cython.final
+cdef class Rows:
+    """The rows of X (n, d), dense with any strides or CSR, float32 or float64, to be copied one by one."""
+
+    def __init__(self, X):
+        self.n_samples, self.n_features = X.shape
+        if max(X.shape) >= 2**31:
+            raise ValueError(f"X is {self.n_samples} x {self.n_features}: there is room for 2^31 at most")
+        self._single = X.dtype == np.float32
+        self.sparse = sp.issparse(X)
+        if self.sparse:
+            self._keep_alive = data, indices, indptr = csr_arrays(X)
+            self._wide_indices = indices.itemsize == 8
+            self._values = <const char *><size_t>data.ctypes.data
+            self._columns = <const void *><size_t>indices.ctypes.data
+            self._starts = <const void *><size_t>indptr.ctypes.data
+        else:
+            self._keep_alive = X = as_design(X).X
+            self._values = <const char *><size_t>X.ctypes.data
+            self._row_stride, self._column_stride = X.strides
+
+    cdef Py_ssize_t row_entries(self, Py_ssize_t i) noexcept nogil:
+        """Stored entries of row i."""
+        if self._wide_indices:
+            return (<const int64_t *>self._starts)[i + 1] - (<const int64_t *>self._starts)[i]
+        return (<const int32_t *>self._starts)[i + 1] - (<const int32_t *>self._starts)[i]
+
+    cdef Py_ssize_t longest_row(self):
+        """Stored entries of the fullest row, and room for one more."""
+        return 1 + (int(np.diff(self._keep_alive[2]).max()) if self.sparse else self.n_features)
+
+    cdef void copy_dense(self, Py_ssize_t i, double *out) noexcept nogil:
+        """Row i, zeros and all."""
+        if self.sparse:
+            self._spread(i, out)
+        elif self._single:
+            _copy_dense(<const float *>(self._values + i * self._row_stride), self.n_features, self._column_stride, out)
+        else:
+            _copy_dense(<const double *>(self._values + i * self._row_stride), self.n_features, self._column_stride,
+                        out)
+
+    cdef void _spread(self, Py_ssize_t i, double *out) noexcept nogil:
+        cdef Py_ssize_t k, j, begin = (self.row_begin(i) - self._values) // (4 if self._single else 8)
+        memset(out, 0, self.n_features * sizeof(double))
+        for k in range(begin, begin + self.row_entries(i)):
+            j = (<const int64_t *>self._columns)[k] if self._wide_indices else (<const int32_t *>self._columns)[k]
+            out[j] += (<const float *>self._values)[k] if self._single else (<const double *>self._values)[k]
+
+    cdef void copy_sparse(self, Py_ssize_t i, double *values, int32_t *columns) noexcept nogil:
+        """Row i of CSR."""
+        if self._wide_indices:
+            if self._single:
+                _copy_sparse(<const float *>self._values, <const int64_t *>self._columns,
+                             <const int64_t *>self._starts, i, values, columns)
+            else:
+                _copy_sparse(<const double *>self._values, <const int64_t *>self._columns,
+                             <const int64_t *>self._starts, i, values, columns)
+        elif self._single:
+            _copy_sparse(<const float *>self._values, <const int32_t *>self._columns, <const int32_t *>self._starts,
+                         i, values, columns)
+        else:
+            _copy_sparse(<const double *>self._values, <const int32_t *>self._columns, <const int32_t *>self._starts,
+                         i, values, columns)
+
+    cdef bint holds_doubles(self, bint sparse) noexcept nogil:
+        """Whether rows lie in memory as kernels read them: contiguous doubles, and for CSR 32-bit columns."""
+        if self._single or self.sparse != sparse:
+            return False
+        return not self._wide_indices if sparse else self._column_stride == sizeof(double)
+
+    cdef sparse_row row_in_place(self, Py_ssize_t i) noexcept nogil:
+        """Row i where it lies, if X `holds_doubles`."""
+        cdef sparse_row row
+        cdef Py_ssize_t begin
+        if self.sparse:
+            begin = (<const int32_t *>self._starts)[i]
+            row.values = <const double *>self._values + begin
+            row.columns = <const int32_t *>self._columns + begin
+            row.count = self.row_entries(i)
+        else:
+            row.values, row.columns = <const double *>(self._values + i * self._row_stride), NULL
+            row.count = self.n_features
+        return row
+
+    cdef const char *row_begin(self, Py_ssize_t i) noexcept nogil:
+        """Where the values of row i begin."""
+        cdef Py_ssize_t size = 4 if self._single else 8
+        if not self.sparse:
+            return self._values + i * self._row_stride
+        if self._wide_indices:
+            return self._values + size * (<const int64_t *>self._starts)[i]
+        return self._values + size * (<const int32_t *>self._starts)[i]
+
+    cdef const char *columns_begin(self, Py_ssize_t i) noexcept nogil:
+        """Where the columns of row i of CSR begin."""
+        if self._wide_indices:
+            return <const char *>self._columns + 8 * (<const int64_t *>self._starts)[i]
+        return <const char *>self._columns + 4 * (<const int32_t *>self._starts)[i]
+
+    cdef Py_ssize_t index_bytes(self) noexcept nogil:
+        """What a column of CSR takes in memory."""
+        return 8 if self._wide_indices else 4
+
+    cdef Py_ssize_t row_bytes(self, Py_ssize_t i) noexcept nogil:
+        """What the values of row i take in memory, or 0 where they are not contiguous."""
+        cdef Py_ssize_t size = 4 if self._single else 8
+        if self.sparse:
+            return size * self.row_entries(i)
+        return size * self.n_features if self._column_stride == size else 0
+
+    cdef Py_ssize_t mean_row_bytes(self) noexcept nogil:
+        """Of values and, for CSR, columns."""
+        if not self.sparse:
+            return self.row_bytes(0)
+        return (self.row_begin(self.n_samples) - self._values) // self.n_samples * 3 // 2
+
+
+@cython.final
+cdef class Chunk:
+    """Some samples of X in their order: those of one call of `Steps.feed`."""
+
+    def __init__(self, Rows rows, target, const double[::1] weight, const int32_t[::1] order):
+        self.rows, self._weight, self._order = rows, weight, order
+        self._target, self._keep_alive = targets_of(target, rows.n_samples), target
+        self.count = rows.n_samples if order is None else order.shape[0]
+
+    cdef Py_ssize_t sample(self, Py_ssize_t k) noexcept nogil:
+        """The row of X that comes k-th."""
+        return k if self._order is None else self._order[k]
+
+    cdef Py_ssize_t bytes(self):
+        """What the samples' rows take in X, about."""
+        return self.count * (self.rows.mean_row_bytes() if self.rows.sparse else self.rows.n_features * sizeof(double))
+
+    cdef Py_ssize_t entries(self, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """Stored entries of the n samples from `first` on; of dense rows, all columns."""
+        cdef Py_ssize_t k, entries = 0
+        if not self.rows.sparse:
+            return n * self.rows.n_features
+        for k in range(first, first + n):
+            entries += self.rows.row_entries(self.sample(k))
+        return entries
+
+
+cdef inline void _copy_dense(const real *row, Py_ssize_t n_features, Py_ssize_t stride, double *out) noexcept nogil:
+    cdef Py_ssize_t j
+    if stride == sizeof(real):
+        if real is double:
+            memcpy(out, row, n_features * sizeof(double))
+        else:
+            for j in range(n_features):
+                out[j] = row[j]
+    else:
+        for j in range(n_features):
+            out[j] = (<const real *>(<const char *>row + j * stride))[0]
+
+
+cdef inline void _copy_sparse(const real *values, const index *columns, const index *starts, Py_ssize_t i,
+                              double *values_out, int32_t *columns_out) noexcept nogil:
+    cdef Py_ssize_t k, begin = starts[i], count = starts[i + 1] - starts[i]
+    if real is double:
+        memcpy(values_out, values + begin, count * sizeof(double))
+    else:
+        for k in range(count):
+            values_out[k] = values[begin + k]
+    if index is int32_t:
+        memcpy(columns_out, columns + begin, count * sizeof(int32_t))
+    else:
+        for k in range(count):
+            columns_out[k] = <int32_t>columns[begin + k]
+
+
+@cython.final
+cdef class RowBlock:
+    """Some rows as doubles, with their targets and weights; copies of dense rows are padded with zeros.
+
+    With `ones`, each row ends with a one in column n_features. With `in_place`, rows that hold doubles stay where they
+    are until `own` copies them; then `rows` has the rows, and `view` has not.
+    """
+
+    def __init__(self, Py_ssize_t capacity, Py_ssize_t n_features, bint sparse, bint ones, bint in_place):
+        self.capacity, self.n_features, self.sparse, self.ones = capacity, n_features, sparse, ones
+        self.in_place = in_place
+        self.width = padded(n_features + ones)
+        self.values = np.zeros(capacity if sparse else capacity * self.width)
+        self.columns = np.zeros(capacity if sparse else 1, dtype=np.int32)
+        self.starts = np.zeros(capacity + 1, dtype=np.int32)
+        self.target, self.weight, self.logits = np.zeros((3, capacity))
+        self._places = np.zeros((capacity + AHEAD) * sizeof(sparse_row), dtype=np.uint8)
+        self._rows = <sparse_row *><size_t>self._places.ctypes.data
+        self._bind()
+
+    cdef void _bind(self):
+        cdef Py_ssize_t at
+        self._values, self._columns, self._starts = self.values, self.columns, self.starts
+        self._target, self._weight, self._logits = self.target, self.weight, self.logits
+        self._residual = np.empty(self.capacity)
+        for at in range(self._n_copied):
+            self._point_to_copy(at)
+
+    def __reduce__(self):
+        arrays = self.values, self.columns, self.starts, self.target, self.weight, self.logits
+        return _restored_block, (
+            self.capacity, self.n_features, self.sparse, self.ones, self.in_place, self.count, arrays)
+
+    cdef Py_ssize_t append(self, Chunk chunk, Py_ssize_t first):
+        """Take the samples `first` and on of the chunk until the block is full; returns how many."""
+        cdef Py_ssize_t n = min(self.capacity - self.count, chunk.count - first)
+        cdef bint stay = not self.copies(chunk.rows)
+        if not stay:
+            self.make_room(self.room_for(chunk, first, n))
+        with nogil:
+            if stay:
+                self._point_to_rows(chunk, first, n)
+            else:
+                self.copy(chunk, first, n)
+        return n
+
+    cdef bint copies(self, Rows rows) noexcept nogil:
+        """Whether rows of that X are copied, and do not stay in place."""
+        return not (self.in_place and rows.holds_doubles(self.sparse))
+
+    cdef void copy(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """Take n samples as copies, for whose entries there is room."""
+        self._copy_rows(chunk, chunk.rows, first, n)
+        self._gather(chunk, first, n)
+        self._ahead = self._n_ahead = 0
+        self.count += n
+
+    cdef void _point_to_rows(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t k
+        self._gather(chunk, first, n)
+        self._ahead = max(1, min(AHEAD, BYTES_AHEAD // (chunk.rows.mean_row_bytes() + 1)))
+        self._n_ahead = min(self._ahead, chunk.count - first - n)
+        for k in range(n + self._n_ahead):
+            self._rows[self.count + k] = chunk.rows.row_in_place(chunk.sample(first + k))
+        self.count += n
+
+    cdef void _gather(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """The samples' targets and weights."""
+        cdef Py_ssize_t k, i, later
+        cdef targets target = chunk._target
+        cdef const double *weight = &chunk._weight[0] if chunk._weight is not None else NULL
+        cdef const int32_t *order = &chunk._order[0] if chunk._order is not None else NULL
+        cdef double *target_out = &self._target[0] + self.count - first
+        cdef double *weight_out = &self._weight[0] + self.count - first
+        for k in range(first, first + n):
+            i = chunk.sample(k)
+            if order != NULL and k + self.capacity < chunk.count:
+                later = order[k + self.capacity]
+                if target.label != NULL:
+                    prefetch(target.label + later)
+                else:
+                    prefetch(target.prob + later)
+                if weight != NULL:
+                    prefetch(weight + later)
+            target_out[k] = target_of(target, i)
+            weight_out[k] = weight[i] if weight != NULL else 1.0
+
+    cdef void _copy_rows(self, Chunk chunk, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        cdef Py_ssize_t k, later, size
+        for k in range(first, first + n):
+            if chunk._order is not None and k + AHEAD < chunk.count:
+                later = chunk._order[k + AHEAD]
+                size = rows.row_bytes(later)
+                if size:
+                    ask_for_bytes(rows.row_begin(later), size)
+                    if rows.sparse:
+                        ask_for_bytes(rows.columns_begin(later), rows.row_entries(later) * rows.index_bytes())
+            self._copy(rows, chunk.sample(k))
+
+    cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil:
+        """Row i becomes the next copy."""
+        cdef Py_ssize_t at = self._n_copied
+        if self.sparse:
+            self._starts[at + 1] = <int32_t>self._copy_entries(rows, i, self._starts[at])
+        else:
+            rows.copy_dense(i, &self._values[at * self.width])
+            if self.ones:
+                self._values[at * self.width + self.n_features] = 1.0
+        self._point_to_copy(at)
+        self._n_copied = at + 1
+
+    cdef void _point_to_copy(self, Py_ssize_t at) noexcept nogil:
+        cdef sparse_row *row = self._rows + at
+        if self.sparse:
+            row.values, row.columns = &self._values[0] + self._starts[at], &self._columns[0] + self._starts[at]
+            row.count = self._starts[at + 1] - self._starts[at]
+        else:
+            row.values, row.columns, row.count = &self._values[at * self.width], NULL, self.n_features
+
+    cdef Py_ssize_t _copy_entries(self, Rows rows, Py_ssize_t i, Py_ssize_t end) noexcept nogil:
+        """Row i as CSR entries from `end` on; returns where they end."""
+        cdef Py_ssize_t j
+        cdef double *row
+        if rows.sparse:
+            rows.copy_sparse(i, &self._values[0] + end, &self._columns[0] + end)
+            end += rows.row_entries(i)
+        else:
+            row = &self._values[0] + end
+            rows.copy_dense(i, row)
+            for j in range(self.n_features):  # those that are not zero move up
+                self._values[end], self._columns[end] = row[j], <int32_t>j
+                end += row[j] != 0.0
+        if self.ones:
+            self._values[end], self._columns[end] = 1.0, <int32_t>self.n_features
+            end += 1
+        return end
+
+    cdef Py_ssize_t room_for(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+        """Entries that there must be room for when the next n samples are copied."""
+        return self._starts[self._n_copied] + chunk.entries(first, n) + n if self.sparse else 0
+
+    cdef bint has_room(self, Py_ssize_t n_entries) noexcept nogil:
+        return n_entries <= self._values.shape[0]
+
+    cdef void make_room(self, Py_ssize_t n_entries):
+        if not self.has_room(n_entries):
+            if n_entries >= 2**31:
+                raise ValueError("rows of X have too many entries")
+            self.values = np.append(self.values, np.zeros(2 * n_entries - len(self.values)))
+            self.columns = np.append(self.columns, np.zeros(2 * n_entries - len(self.columns), dtype=np.int32))
+            self._bind()
+
+    cdef void own(self):
+        """Copy the rows that lie in X, which may be gone after the call that fed them."""
+        cdef Py_ssize_t at, begin, needed
+        cdef sparse_row row
+        if self.sparse:
+            needed = self._starts[self._n_copied]
+            for at in range(self._n_copied, self.count):
+                needed += self._rows[at].count
+            self.make_room(needed)
+        for at in range(self._n_copied, self.count):
+            row = self._rows[at]
+            begin = self._starts[at] if self.sparse else at * self.width
+            memcpy(&self._values[0] + begin, row.values, row.count * sizeof(double))
+            if self.sparse:
+                memcpy(&self._columns[0] + begin, row.columns, row.count * sizeof(int32_t))
+                self._starts[at + 1] = <int32_t>(begin + row.count)
+            self._point_to_copy(at)
+        self._n_copied = self.count
+        self._n_ahead = 0
+
+    cdef RowBlock empty_copy(self):
+        """A block of the same kind with nothing in it."""
+        return RowBlock(self.capacity, self.n_features, self.sparse, self.ones, self.in_place)
+
+    cdef void clear(self) noexcept nogil:
+        self.count = self._n_copied = 0
+
+    cdef sgd_rows rows(self) noexcept nogil:
+        """The rows, and those of X that are known to come next."""
+        cdef sgd_rows rows
+        rows.count, rows.width, rows.rows = self.count, self.n_features, self._rows
+        rows.ahead, rows.n_ahead = self._ahead, self._n_ahead
+        rows.target, rows.weight, rows.logits_out = &self._target[0], &self._weight[0], &self._logits[0]
+        rows.batch_size, rows.residual = 1, &self._residual[0]
+        return rows
+
+    cdef design_view view(self) noexcept nogil:
+        cdef design_view view
+        view.values, view.row_starts = &self._values[0], &self._starts[0]
+        view.columns = &self._columns[0] if self.sparse else NULL
+        view.n_samples, view.n_features, view.stride = self.count, self.width, self.width
+        return view
+
+    cdef const layout_kernels *kernels(self) noexcept nogil:
+        return active_kernels().of_layout[CSR_F64_I32 if self.sparse else C_ORDER_F64]
+
+    cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram):
+        """``gram += Z' diag(weight) Z`` in the upper triangle, Z the drawn rows; None is all."""
+        cdef design_view view = self.view()
+        cdef Py_ssize_t m = weight.shape[0], i, j
+        cdef const double *row
+        cdef double root
+        cdef double[::1] panel
+        if self.sparse:
+            with nogil:
+                if drawn is None:
+                    self.kernels().add_gram(&view, 0, m, &weight[0], gram)
+                else:
+                    for i in range(m):
+                        self.kernels().add_gram(&view, drawn[i], 1, &weight[i], gram)
+            return
+        panel = np.empty(m * self.width)
+        with nogil:
+            for i in range(m):
+                root = sqrt(weight[i])
+                row = &self._values[(i if drawn is None else drawn[i]) * self.width]
+                for j in range(self.width):
+                    panel[i * self.width + j] = root * row[j]
+            active_kernels().add_rank_update(m, self.width, &panel[0], gram)
+
+
+def writable(arrays):
+    """The arrays, or copies of those that a pickle was mapped into."""
+    return [array if array is None or array.flags.writeable else array.copy() for array in arrays]
+
+
+def _restored_block(capacity, n_features, sparse, ones, in_place, count, arrays):
+    cdef RowBlock block = RowBlock(capacity, n_features, sparse, ones, in_place)
+    block.count = block._n_copied = count
+    block.values, block.columns, block.starts, block.target, block.weight, block.logits = writable(arrays)
+    block._bind()
+    return block

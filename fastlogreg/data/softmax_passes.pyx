@@ -1,0 +1,429 @@
+"""Passes over X for the softmax of K classes, fused: logits, probabilities and their sums, block by block.
+
+Nothing of the size n x K is kept. Inside, coefficients and gradients have a row for each feature and a column for each
+class, up to whole vectors of padding classes whose logits are -infinity.
+"""
+
+import numpy as np
+
+from libc.math cimport INFINITY, log, sqrt
+from libc.string cimport memcpy, memset
+
+from fastlogreg.data.design cimport Design, pass_job
+from fastlogreg.kernels.dispatch cimport PANEL_ALIGNMENT, chunk_function, chunk_start
+
+
+cdef struct softmax_job:
+    pass_job pass_                  # first, so that a design can run it
+    Py_ssize_t width                # classes, and padding up to whole vectors
+    const Py_ssize_t *label         # n, or NULL
+    const double *target            # n x K, where there are no labels
+    const double *direction         # n_features x width, where a pass has one
+    const double *direction_intercept
+    double *scores                  # n x K, or n of the samples, where a pass leaves them
+    bint probabilities              # whether these are probabilities instead of logits
+
+
+cdef inline Py_ssize_t _padded(Py_ssize_t n_classes) noexcept nogil:
+    return (n_classes + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
+
+
+cdef inline const double *_weight_of(const softmax_job *job, Py_ssize_t first) noexcept nogil:
+    return job.pass_.weight + first if job.pass_.weight != NULL else NULL
+
+
+cdef inline void _logits(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *out) noexcept nogil:
+    job.pass_.kernels.class_logits(job.pass_.X, first, count, job.width, job.pass_.coef, job.pass_.intercept, out)
+
+
+cdef inline void _direction(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *out) noexcept nogil:
+    job.pass_.kernels.class_logits(job.pass_.X, first, count, job.width, job.direction, job.direction_intercept, out)
+
+
+cdef inline double _loss(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *values) noexcept nogil:
+    """The block's loss; residuals take the place of the logits."""
+    cdef Py_ssize_t K = job.pass_.n_outputs
+    return job.pass_.pointwise.softmax_loss(
+        count, job.width, K, job.label + first if job.label != NULL else NULL,
+        job.target + first * K if job.label == NULL else NULL, _weight_of(job, first), values)
+
+
+cdef void _loss_gradient_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the loss (1, padded), the intercepts' gradient (width) and the coefficients' (d x width)."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count
+    cdef double *loss = shared.partials + chunk * shared.partial_size
+    cdef double *of_intercept = loss + 1
+    cdef double *gradient = of_intercept + job.width
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    memset(loss, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        loss[0] += _loss(job, first, count, values)
+        shared.pointwise.add_rows(count, job.width, values, of_intercept)
+        shared.kernels.add_class_gradient(shared.X, first, count, job.width, values, gradient)
+        first += count
+
+
+cdef void _hessian_dot_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the intercepts' product (width) and the coefficients' (d x width)."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count
+    cdef double *of_intercept = shared.partials + chunk * shared.partial_size
+    cdef double *product = of_intercept + job.width
+    cdef double *prob = shared.scratch + thread * shared.scratch_size
+    cdef double *values = prob + shared.block_rows * job.width
+    memset(of_intercept, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, prob)
+        shared.pointwise.softmax(count, job.width, prob)
+        _direction(job, first, count, values)
+        shared.pointwise.softmax_product(count, job.width, prob, _weight_of(job, first), values)
+        shared.pointwise.add_rows(count, job.width, values, of_intercept)
+        shared.kernels.add_class_gradient(shared.X, first, count, job.width, values, product)
+        first += count
+
+
+cdef void _line_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the loss, its slope and its curvature along the direction."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, size
+    cdef double *sums = shared.partials + chunk * shared.partial_size
+    cdef double *residual = shared.scratch + thread * shared.scratch_size
+    cdef double *prob = residual + shared.block_rows * job.width
+    cdef double *direction = prob + shared.block_rows * job.width
+    cdef double *product = direction + shared.block_rows * job.width
+    memset(sums, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        size = count * job.width
+        _logits(job, first, count, prob)
+        memcpy(residual, prob, size * sizeof(double))
+        _direction(job, first, count, direction)
+        memcpy(product, direction, size * sizeof(double))
+        sums[0] += _loss(job, first, count, residual)
+        sums[1] += shared.pointwise.multiply(size, direction, residual)
+        shared.pointwise.softmax(count, job.width, prob)
+        shared.pointwise.softmax_product(count, job.width, prob, _weight_of(job, first), product)
+        sums[2] += shared.pointwise.multiply(size, direction, product)
+        first += count
+
+
+cdef void _largest_range_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the largest range over the classes of one sample's logits."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    cdef const double *row
+    cdef double low, high, largest = 0.0, not_finite = 0.0  # or NaN
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        for i in range(count):
+            row = values + i * job.width
+            low = high = row[0]
+            for k in range(shared.n_outputs):
+                low = row[k] if row[k] < low else low
+                high = row[k] if row[k] > high else high
+                not_finite += 0.0 * row[k]
+            if high - low > largest:
+                largest = high - low
+        first += count
+    shared.partials[chunk] = largest if not_finite == 0.0 else INFINITY
+
+
+cdef void _intercept_hessian_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the upper triangle of sum_i weight_i prob_i prob_i' (width x width)."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k
+    cdef double *gram = shared.partials + chunk * shared.partial_size
+    cdef double *prob = shared.scratch + thread * shared.scratch_size
+    memset(gram, 0, shared.partial_size * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, prob)
+        shared.pointwise.softmax(count, job.width, prob)
+        if shared.weight != NULL:
+            for i in range(count):
+                for k in range(job.width):
+                    prob[i * job.width + k] *= sqrt(shared.weight[first + i])
+        shared.pointwise.add_rank_update(count, job.width, prob, gram)
+        first += count
+
+
+cdef void _pair_grams_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves for each pair k < l of classes the upper triangle of the Gram matrix of [X - shift, 1] with the weights
+    weight_i prob_ik prob_il; rows as wide as a panel."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i, k, other
+    cdef Py_ssize_t width = _padded(shared.X.n_features + 1)
+    cdef double *gram
+    cdef double *prob = shared.scratch + thread * shared.scratch_size
+    cdef double *pair_weight = prob + shared.block_rows * job.width
+    cdef double *panel = pair_weight + shared.block_rows
+    memset(shared.partials + chunk * shared.partial_size, 0, shared.partial_size * sizeof(double))
+    memset(panel, 0, shared.block_rows * width * sizeof(double))
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, prob)
+        shared.pointwise.softmax(count, job.width, prob)
+        gram = shared.partials + chunk * shared.partial_size
+        for k in range(shared.n_outputs):
+            for other in range(k + 1, shared.n_outputs):
+                for i in range(count):
+                    pair_weight[i] = prob[i * job.width + k] * prob[i * job.width + other]
+                    if shared.weight != NULL:
+                        pair_weight[i] *= shared.weight[first + i]
+                shared.kernels.fill_panel(shared.X, first, count, pair_weight, shared.shift, width, panel)
+                shared.pointwise.add_rank_update(count, width, panel, gram)
+                gram += width * width
+        first += count
+
+
+cdef void _scores_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i
+    cdef Py_ssize_t K = shared.n_outputs
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        if job.probabilities:
+            shared.pointwise.softmax(count, job.width, values)
+        for i in range(count):
+            memcpy(job.scores + (first + i) * K, values + i * job.width, K * sizeof(double))
+        first += count
+
+
+def class_scores(Design design, coef, intercept, bint probabilities):
+    """Logits or probabilities (n, K) of the classes with coef (K, d) and intercept (K,). One pass."""
+    cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
+    cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
+    cdef double[:, ::1] scores = np.empty((design.n_samples, len(coef)))
+    _set_coef(&job, packed)
+    job.scores, job.probabilities = &scores[0, 0], probabilities
+    design._run(&_scores_chunk, &job.pass_)
+    return scores.base
+
+
+cdef void _log_sums_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Writes the largest logit, less the logarithm of its probability."""
+    cdef softmax_job *job = <softmax_job *>job_
+    cdef pass_job *shared = &job.pass_
+    cdef Py_ssize_t first = chunk_start(shared.X.n_samples, shared.n_chunks, chunk)
+    cdef Py_ssize_t end = chunk_start(shared.X.n_samples, shared.n_chunks, chunk + 1), count, i
+    cdef double *values = shared.scratch + thread * shared.scratch_size
+    while first < end:
+        count = min(shared.block_rows, end - first)
+        _logits(job, first, count, values)
+        for i in range(count):
+            job.scores[first + i] = _largest(shared.n_outputs, values + i * job.width)
+        shared.pointwise.softmax(count, job.width, values)
+        for i in range(count):
+            job.scores[first + i] -= log(_largest(shared.n_outputs, values + i * job.width))
+        first += count
+
+
+cdef inline double _largest(Py_ssize_t n, const double *values) noexcept nogil:
+    cdef double largest = values[0]
+    cdef Py_ssize_t i
+    for i in range(1, n):
+        largest = max(largest, values[i])
+    return largest
+
+
+def class_log_sums(Design design, coef, intercept):
+    """``log(sum_k exp(u_k))`` of each sample's logits u for the classes with coef (K, d) and intercept (K,): (n,). One
+    pass."""
+    cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
+    cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
+    cdef double[::1] log_sums = np.empty(design.n_samples)
+    _set_coef(&job, packed)
+    job.scores = &log_sums[0]
+    design._run(&_log_sums_chunk, &job.pass_)
+    return log_sums.base
+
+
+cdef softmax_job _job(Design design, Py_ssize_t n_classes, Py_ssize_t partial_size, Py_ssize_t scratch_a_row,
+                      Py_ssize_t least_chunks=1):
+    """A pass whose chunks leave `partial_size` sums, on a scratch memory of so many doubles a row of a block."""
+    cdef softmax_job job
+    cdef Py_ssize_t outputs = partial_size // design.n_features + 1
+    cdef Py_ssize_t chunk_limit = max(least_chunks, design._chunk_limit(outputs))
+    memset(&job, 0, sizeof(job))
+    job.pass_ = design._job(n_classes, chunk_limit, partial_size)
+    job.pass_.block_rows = design._class_block_rows(scratch_a_row)
+    job.width = _padded(n_classes)
+    design._give_scratch(&job.pass_, scratch_a_row * job.pass_.block_rows)
+    return job
+
+
+cdef void _set_coef(softmax_job *job, const double[:, ::1] packed) noexcept:
+    job.pass_.coef, job.pass_.intercept = &packed[0, 0], &packed[packed.shape[0] - 1, 0]
+
+
+cdef void _set_direction(softmax_job *job, const double[:, ::1] packed) noexcept:
+    job.direction, job.direction_intercept = &packed[0, 0], &packed[packed.shape[0] - 1, 0]
+
+
+cdef _packed(coef, intercept, double padding, Py_ssize_t n_features):
+    """Coefficients (K, d) and intercepts (K,) as rows of features and one of intercepts, padded (d + 1, width)."""
+    if coef.ndim != 2 or coef.shape[1] != n_features or intercept.shape != coef.shape[:1]:
+        raise ValueError(f"coef {coef.shape} and intercept {intercept.shape} do not fit {n_features} features")
+    cdef const double[:, :] of_features = coef
+    cdef const double[:] of_intercept = intercept
+    cdef Py_ssize_t K = of_features.shape[0], width = _padded(K), j, k
+    cdef double[:, ::1] packed = np.zeros((n_features + 1, width))
+    for k in range(K):
+        for j in range(n_features):
+            packed[j, k] = of_features[k, j]
+        packed[n_features, k] = of_intercept[k]
+    packed[n_features, K:] = padding
+    return packed.base
+
+
+cdef class SoftmaxPasses:
+    """The passes over a design for K classes.
+
+    Parameters
+    ----------
+    design : Design
+        The matrix X (n, d).
+    n_classes : int
+        K.
+    target : ndarray of shape (n,), intp, or (n, K), float64
+        The classes of the samples, in [0, K), or their probabilities, whose rows sum to one.
+    sample_weight : ndarray of shape (n,), float64, or None
+    """
+
+    cdef readonly Design design
+    cdef readonly Py_ssize_t n_classes
+    cdef Py_ssize_t _width
+    cdef const Py_ssize_t[::1] _label
+    cdef const double[:, ::1] _target
+    cdef const double[::1] _weight
+
+    def __init__(self, Design design, Py_ssize_t n_classes, target, const double[::1] sample_weight=None):
+        self.design, self.n_classes, self._width = design, n_classes, _padded(n_classes)
+        self._label, self._target = (target, None) if target.ndim == 1 else (None, target)
+        n_targets = target.shape[0]
+        if n_targets != design.n_samples or (target.ndim == 2 and target.shape[1] != n_classes):
+            raise ValueError(f"target is {target.shape}, for {design.n_samples} samples and {n_classes} classes")
+        if target.ndim == 1 and n_targets and not 0 <= np.min(target) <= np.max(target) < n_classes:
+            raise ValueError(f"labels must lie in [0, {n_classes})")
+        if sample_weight is not None and sample_weight.shape[0] != design.n_samples:
+            raise ValueError(f"{sample_weight.shape[0]} weights for {design.n_samples} samples")
+        self._weight = sample_weight
+
+    def loss_gradient(self, coef, intercept):
+        """Summed cross-entropy, its gradient in coef (K, d) and in intercept (K,). One pass."""
+        cdef Py_ssize_t d = self.design.n_features
+        cdef softmax_job job = self._job(1 + self._width * (d + 1), self._width)
+        packed = self._packed(coef, intercept, -np.inf)
+        _set_coef(&job, packed)
+        sums = self._run(&_loss_gradient_chunk, &job)
+        return float(sums[0]), *self._unpacked(sums[1:])
+
+    def hessian_dot(self, coef, intercept, direction, direction_intercept):
+        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction, both of these
+        shapes. One pass."""
+        cdef Py_ssize_t d = self.design.n_features
+        cdef softmax_job job = self._job(self._width * (d + 1), 2 * self._width)
+        packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
+        _set_coef(&job, packed)
+        _set_direction(&job, direction)
+        return self._unpacked(self._run(&_hessian_dot_chunk, &job))
+
+    def line(self, coef, intercept, direction, direction_intercept):
+        """Summed cross-entropy and its first and second derivative along a direction (3,). One pass."""
+        cdef softmax_job job = self._job(3, 4 * self._width)
+        packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
+        _set_coef(&job, packed)
+        _set_direction(&job, direction)
+        return self._run(&_line_chunk, &job)
+
+    def largest_range(self, coef, intercept):
+        """The largest difference between two logits of one sample; infinite if one is not finite. One pass."""
+        cdef softmax_job job = self._job(1, self._width)
+        packed = self._packed(coef, intercept, 0.0)
+        _set_coef(&job, packed)
+        self._run(&_largest_range_chunk, &job)
+        cdef double largest = 0.0
+        cdef Py_ssize_t chunk
+        for chunk in range(job.pass_.n_chunks):
+            largest = max(largest, job.pass_.partials[chunk])
+        return largest
+
+    def intercept_hessian(self, coef, intercept):
+        """The Hessian of the summed cross-entropy in the intercepts (K, K). One pass."""
+        cdef softmax_job job = self._job(self._width * self._width, self._width)
+        packed = self._packed(coef, intercept, -np.inf)
+        _set_coef(&job, packed)
+        cdef double[:, ::1] hessian = self._run(&_intercept_hessian_chunk, &job).reshape(self._width, self._width)
+        cdef Py_ssize_t k, other
+        for k in range(self.n_classes):
+            hessian[k, k] = 0.0
+            for other in range(k):
+                hessian[k, k] += hessian[other, k]
+                hessian[other, other] += hessian[other, k]
+                hessian[other, k] = hessian[k, other] = -hessian[other, k]
+        return hessian.base[:self.n_classes, :self.n_classes]
+
+    def pair_grams(self, coef, intercept, const double[::1] center):
+        """For each pair k < l of classes, in lexical order, ``Z' diag(weight prob_k prob_l) Z`` (d + 1, d + 1) with
+        Z = [X - center, 1]: their upper triangles. One pass, each of its blocks dense.
+
+        The Hessian in the classes' coefficients and intercepts is the sum of these, each times
+        ``(e_k - e_l) (e_k - e_l)'``: no two terms cancel.
+        """
+        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1)
+        if center.shape[0] != d:
+            raise ValueError(f"{center.shape[0]} values for {d} features")
+        cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = self.design._least_gram_chunks()
+        cdef softmax_job job = self._job(n_pairs * width * width, self._width + 1 + width, least_chunks)
+        packed = self._packed(coef, intercept, -np.inf)
+        _set_coef(&job, packed)
+        job.pass_.shift = &center[0]
+        return self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
+
+    cdef softmax_job _job(self, Py_ssize_t partial_size, Py_ssize_t scratch_a_row, Py_ssize_t least_chunks=1):
+        cdef softmax_job job = _job(self.design, self.n_classes, partial_size, scratch_a_row, least_chunks)
+        job.label = &self._label[0] if self._label is not None else NULL
+        job.target = &self._target[0, 0] if self._target is not None else NULL
+        job.pass_.weight = &self._weight[0] if self._weight is not None else NULL
+        return job
+
+    cdef _run(self, chunk_function chunk, softmax_job *job):
+        return self.design._run(chunk, &job.pass_)
+
+    cdef _packed(self, coef, intercept, double padding):
+        if len(coef) != self.n_classes:
+            raise ValueError(f"coef {coef.shape} does not fit {self.n_classes} classes")
+        return _packed(coef, intercept, padding, self.design.n_features)
+
+    cdef _unpacked(self, const double[::1] sums):
+        """Coefficients (K, d) and intercepts (K,) from the intercepts' row and those of the features."""
+        cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, j, k
+        cdef double[:, ::1] coef = np.empty((K, d))
+        cdef double[::1] intercept = np.empty(K)
+        for k in range(K):
+            intercept[k] = sums[k]
+            for j in range(d):
+                coef[k, j] = sums[(j + 1) * self._width + k]
+        return coef.base, intercept.base

@@ -1,0 +1,426 @@
+"""The estimator: scikit-learn's contract around an objective and a solver. No arithmetic on X here.
+
+In: parameters, validation, classes, weights. Out: coef_, intercept_, n_iter_, gap_ and what else a user reads.
+"""
+
+import functools
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastlogreg.curvature.pilot import objective_with_pilot
+from fastlogreg.data.design import as_design
+from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
+from fastlogreg.estimators.prediction import PredictionMixin, is_plain
+from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels, encode_probabilities
+from fastlogreg.objectives.binary import Objective
+from fastlogreg.objectives.softmax import SoftmaxObjective
+from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
+from fastlogreg.solvers import SOLVERS, Stop, early_end, gap_target
+
+# The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
+AUTO_SOLVER = "newton"
+SKLEARN_SOLVERS = {"liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}
+
+
+class _StopRequested(Exception):  # noqa: N818
+    """A callback asked the fit to stop."""
+
+    def __init__(self, n_iter, point):
+        super().__init__(n_iter)
+        self.n_iter = n_iter
+        self.point = point
+
+
+def unchanged_by_failure(fit):
+    """Whatever ends a fit early leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def guarded(self, *args, **kwargs):
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return guarded
+
+
+@functools.lru_cache(maxsize=256)
+def _check_parameters(estimator_class, values):
+    """scikit-learn's errors for the parameters, given as names, types and values."""
+    parameters = {name: value for name, _, value in values}
+    validate_parameter_constraints(
+        estimator_class._parameter_constraints, parameters, caller_name=estimator_class.__name__
+    )
+
+
+class ValidationMixin:
+    """scikit-learn's validation, spared where its outcome is known."""
+
+    def _validate_params(self):
+        """Once for each combination of parameters."""
+        values = tuple((name, type(value := getattr(self, name)), value) for name in self._parameter_constraints)
+        try:
+            hash(values)
+        except TypeError:
+            super()._validate_params()
+            return
+        _check_parameters(type(self), values)
+
+    def _takes_plain(self, X, y):
+        """Whether validation for a fit would return X and labels y as they are; then its attributes are set."""
+        plain = is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]
+        if plain:
+            self.n_features_in_ = X.shape[1]
+            vars(self).pop("feature_names_in_", None)
+        return plain
+
+
+class LogisticRegression(
+    CallbackSupportMixin, ValidationMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator
+):
+    """Logistic regression, binary or by softmax: scikit-learn's objective and API, proven optimal.
+
+    Minimises ``C sum_i s_i L_i + 1/2 |w|^2`` over the coefficients w and the intercepts, which are never penalised; s_i
+    are the weights of the samples and L_i their cross-entropy. Two classes share one row of coefficients; of K >= 3
+    each has its own, and they sum to zero over the classes, as the intercepts do. The columns' units and origins affect
+    neither convergence nor speed: the fit works in standardised coordinates and keeps the objective.
+
+    Parameters
+    ----------
+    penalty : {"auto", "l2", None}, default="auto"
+        "auto" (also spelled "deprecated", scikit-learn's placeholder) is what `C` and `l1_ratio` say: L2, or none with
+        ``C=np.inf``. None ignores `C`.
+    C : float, default=1.0
+        Inverse strength of the penalty, in (0, inf].
+    l1_ratio : float or None, default=0.0
+        Share of L1 in the penalty; only 0 (or None) for now.
+    dual : bool, default=False
+        Accepted and without effect: the optimum is the same.
+    tol : float, default=1e-4
+        The fit ends when the objective is within ``tol^2 / 10`` of its minimum, relatively: 1e-9 by default. That is
+        proven, or estimated to be less than a third of it: see `gap_proven_`.
+    fit_intercept : bool, default=True
+    intercept_scaling : float, default=1
+        Accepted and without effect: the intercept is free.
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes, multiplied into `sample_weight`. "balanced" counts samples by their weight.
+    random_state : int, RandomState instance or None, default=None
+        Accepted and without effect: every solver is deterministic.
+    solver : str, default="auto"
+        "newton", "lbfgs", "gd" (accelerated full-batch gradient descent) or "sgd" (stochastic steps, see
+        `SGDLogisticRegression`); "auto" picks "newton". The optimum is the same. scikit-learn's other names
+        ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted and mean "auto".
+    max_iter : int, default=100
+        Iterations of the solver at most.
+    verbose : int, default=0
+        Whether to print one line an iteration.
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the fit before.
+    n_jobs : int or None, default=None
+        Threads. None and -1 mean all that are available (cores, container limits, OMP_NUM_THREADS, threadpoolctl).
+        The result does not depend on it, bit for bit.
+    soft_targets : bool, default=False
+        Whether y holds probabilities in [0, 1] of the second class, or a row of K probabilities or counts for each
+        sample; a row weighs as much as its sum. The classes are then 0 to K - 1.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+    coef_ : ndarray of shape (1, n_features) or (K, n_features)
+        One row for two classes, else one for each. In X's dtype, as `intercept_`.
+    intercept_ : ndarray of shape (1,) or (K,)
+    n_iter_ : ndarray of shape (1,)
+        0 where what gave the start, a part of the samples or the span of few rows, gave the optimum.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has feature names that are all strings.
+    gap_ : float
+        ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype: a proven
+        bound (a duality gap), or an estimate from the Newton decrement, as `gap_proven_` says. Infinite where nothing
+        is known, and for separable classes without a penalty, whose minimum is 0. Rounding of the logits is not in it:
+        where columns that decide lie a hundred million times their spread from zero, no objective is known to 1e-9.
+    gap_proven_ : bool
+        Whether `gap_` is a bound. It is an estimate where there are so many samples that the Hessian of a part of them
+        was good enough, and without a penalty where classes are all but separable or conjugate gradients had to solve:
+        beyond 1500 parameters, or beyond 300 with fewer samples than that.
+    n_passes_ : float
+        Readings of X; a product with the sparse matrix of a Hessian counts as the part of X's entries that it has.
+        Those of a sample of the rows, and preconditioners, are not counted.
+    loss_curve_ : ndarray of shape (n_iter_ + 1,)
+        The mean objective, ``sum_i s_i L_i / sum_i s_i + |w|^2 / (2 C sum_i s_i)``, in nats per sample, at the start
+        and after each iteration. Where a part of the samples or the span of few rows gives the start, it is close to
+        the minimum already.
+    solver_ : str
+        The solver used.
+
+    Warns
+    -----
+    ConvergenceWarning
+        Once, if the gap asked for was not reached, saying how far the fit is; or if the classes are separable, wholly
+        or in part, and nothing bounds the coefficients.
+
+    Notes
+    -----
+    Dense X is used where it lies, in C or Fortran order and with strides, float32 or float64; CSR likewise, with 32-
+    or 64-bit indices. Other sparse formats are converted to CSR once. Sums are float64 throughout.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from fastlogreg import LogisticRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> model = LogisticRegression().fit(X, y)
+    >>> bool(model.gap_ < 1e-8)
+    True
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "penalty": [StrOptions({"auto", "deprecated", "l1", "l2", "elasticnet"}), None],
+        "C": [Interval(Real, 0, None, closed="right")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "dual": ["boolean"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "fit_intercept": ["boolean"],
+        "intercept_scaling": [Interval(Real, 0, None, closed="neither")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "random_state": ["random_state"],
+        "solver": [StrOptions({"auto", *SOLVERS, *SKLEARN_SOLVERS})],
+        "max_iter": [Interval(Integral, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "n_jobs": [None, Integral],
+        "soft_targets": ["boolean"],
+    }
+
+    def __init__(
+        self,
+        penalty="auto",
+        *,
+        C=1.0,
+        l1_ratio=0.0,
+        dual=False,
+        tol=1e-4,
+        fit_intercept=True,
+        intercept_scaling=1,
+        class_weight=None,
+        random_state=None,
+        solver="auto",
+        max_iter=100,
+        verbose=0,
+        warm_start=False,
+        n_jobs=None,
+        soft_targets=False,
+    ):
+        self.penalty = penalty
+        self.C = C
+        self.l1_ratio = l1_ratio
+        self.dual = dual
+        self.tol = tol
+        self.fit_intercept = fit_intercept
+        self.intercept_scaling = intercept_scaling
+        self.class_weight = class_weight
+        self.random_state = random_state
+        self.solver = solver
+        self.max_iter = max_iter
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+        self.soft_targets = soft_targets
+
+    @unchanged_by_failure
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, K)
+            Labels, or with ``soft_targets=True`` probabilities of the second of two classes, or rows of probabilities
+            or counts of K classes.
+        sample_weight : array-like of shape (n_samples,), default=None
+            Not negative. A weight of k is the same as k copies of the sample.
+
+        Returns
+        -------
+        self : LogisticRegression
+
+        Raises
+        ------
+        ValueError
+            For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
+            that are all zero.
+        NotImplementedError
+            For a penalty with L1.
+        """
+        self._check_penalty()
+        if self.soft_targets and self.class_weight is not None:
+            raise ValueError("class_weight is for labels: with soft_targets=True, weigh the samples")
+        n_threads = effective_n_threads(self.n_jobs)
+        X, y = self._validated(X, y)
+        classes, target, own_weight = encode_probabilities(y) if self.soft_targets else (*encode_labels(y), None)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        weight = sample_weight if own_weight is None else own_weight * (1.0 if sample_weight is None else sample_weight)
+        weight = combined_weight(weight, self.class_weight, target, classes)
+        if weight is not None and not self.soft_targets:
+            check_two_classes_weigh(weight, target, classes)
+        with single_threaded_blas():  # threads of two pools would fight for the cores
+            objective = self._objective(as_design(X, n_threads), target, weight, len(classes))
+            self._check_objective(objective, X)
+            callbacks = begin_callbacks(self, X, y, sample_weight)
+            solution, loss_curve = self._solve(objective, classes, callbacks)
+            self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
+        self._report(solution)
+        self.classes_ = classes
+        coef, intercept = objective.to_coef(solution.point.parameters)
+        self.coef_ = coef.astype(X.dtype)
+        self.intercept_ = intercept.astype(X.dtype)
+        self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
+        self.gap_ = _relative_gap(solution)
+        self.gap_proven_ = solution.proven
+        self.n_passes_ = objective.n_passes
+        self.loss_curve_ = np.array(loss_curve)
+        self.solver_ = self._solver_name()
+        callbacks.end(self)
+        return self
+
+    def _validated(self, X, y):
+        """X and y as scikit-learn's validation returns them."""
+        if self._takes_plain(X, y):
+            return X, y
+        return validate_data(
+            self,
+            X,
+            y,
+            accept_sparse="csr",
+            dtype=[np.float64, np.float32],
+            ensure_all_finite=False,
+            y_numeric=self.soft_targets,
+            multi_output=self.soft_targets,
+        )
+
+    def _check_penalty(self):
+        if self.penalty is None:
+            return
+        l1_ratio = 1.0 if self.penalty == "l1" else self.l1_ratio or 0.0
+        if l1_ratio > 0:
+            raise NotImplementedError(
+                f"penalty={self.penalty!r} with l1_ratio={self.l1_ratio!r}: penalties with L1 are not implemented"
+            )
+
+    def _objective(self, design, target, weight, n_classes):
+        """What is minimised, with a pilot for the solver that uses one."""
+        with_pilot = self._solver_name() == "newton" and self.max_iter > 0
+        total_weight = len(target) if weight is None else weight.sum()
+        l2 = 0.0 if self.penalty is None else 1.0 / (self.C * total_weight)
+        options = {"sample_weight": weight, "l2": l2, "fit_intercept": self.fit_intercept}
+        if n_classes > 2:
+            return SoftmaxObjective(design, target, n_classes, **options)
+        make = objective_with_pilot if with_pilot else Objective
+        return make(design, target, **options)
+
+    def _solver_name(self):
+        return self.solver if self.solver in SOLVERS else AUTO_SOLVER
+
+    def _check_objective(self, objective, X):
+        if not objective.finite:
+            self._check_finite(X)
+            raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
+
+    def _start(self, objective, classes):
+        if not (self.warm_start and hasattr(self, "coef_")):
+            return objective.start()
+        if self.coef_.shape[1] != objective.design.n_features:
+            raise ValueError(
+                f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {objective.design.n_features}"
+            )
+        if not np.array_equal(self.classes_, classes):
+            return objective.start()
+        start = objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
+        # With several classes a start can be so far off that rounding leaves no curvature to go by.
+        if objective.n_outputs > 1 and not objective.evaluate(start).value <= objective.value_without_coefficients():
+            return objective.start()
+        return start
+
+    def _solve(self, objective, classes, callbacks):
+        """The solution and the value after each iteration."""
+        loss_curve = []
+
+        def on_iteration(n_iter, point):
+            loss_curve.append(point.value)
+            if self.verbose:
+                steepest = np.max(np.abs(point.gradient), initial=0.0)
+                print(f"iteration {n_iter:4d}  objective {point.value:.12g}  largest slope {steepest:.2e}", flush=True)
+            if callbacks.iteration(self, n_iter, objective, point, classes):
+                raise _StopRequested(n_iter, point)
+
+        solve = SOLVERS[self._solver_name()]
+        start = self._start(objective, classes)
+        try:
+            solution = solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
+        except _StopRequested as request:
+            solution = early_end(objective, request.point, self.tol, request.n_iter, Stop.REQUESTED)
+        return solution, loss_curve
+
+    def _report(self, solution):
+        """One warning, if the fit did not arrive."""
+        if solution.stop in (Stop.SEPARABLE, Stop.PARTLY_SEPARABLE):
+            message = _no_optimum(solution)
+        elif solution.stop in (Stop.MAX_ITER, Stop.STALLED):
+            message = self._shortfall(solution)
+        else:
+            return
+        warnings.warn(message, ConvergenceWarning, stacklevel=5)
+
+    def _shortfall(self, solution):
+        """How far from the minimum a solution is, and what to do."""
+        advice = {
+            Stop.MAX_ITER: "Increase max_iter or tol, or choose solver='auto'.",
+            Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better determined, "
+            "lower C.",
+        }[solution.stop]
+        asked = gap_target(solution.point, self.tol) / solution.point.value
+        gap = _relative_gap(solution)
+        reached = f"{'proven' if solution.proven else 'estimated'} to be within {gap:.1e} of its minimum, relatively"
+        return (
+            f"{type(self).__name__} did not converge ({solution.stop.value}): after {solution.n_iter} iterations "
+            f"the objective is {reached if np.isfinite(gap) else 'an unknown distance from its minimum'}; "
+            f"tol={self.tol:g} asks for {asked:.1e}. {advice}"
+        )
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _no_optimum(solution):
+    """What a fit without an optimum has reached."""
+    if solution.stop is Stop.SEPARABLE:
+        part, reached = "", "all training samples on their right sides"
+    else:
+        part, reached = " in part", f"the objective within {_relative_gap(solution):.1e} of its infimum, relatively"
+    return (
+        f"The classes are separable{part}: without a penalty the coefficients are unbounded and no optimum exists. "
+        f"The fit stopped after {solution.n_iter} iterations with {reached}. "
+        "Choose a finite C for an optimum that exists."
+    )
+
+
+def _relative_gap(solution):
+    """Bound on ``(value - minimum) / minimum``, no less than the rounding of the value."""
+    value, gap = solution.point.value, solution.gap
+    if solution.stop is Stop.SEPARABLE or not gap < value:
+        return float("inf")
+    return max(gap / (value - gap), float(np.finfo(float).eps))

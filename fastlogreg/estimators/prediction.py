@@ -1,0 +1,128 @@
+"""What fitted estimators say of new samples."""
+
+import numpy as np
+import scipy.sparse as sp
+import scipy.special
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import check_is_fitted, validate_data
+
+from fastlogreg.data import pointwise
+from fastlogreg.data.design import as_design
+from fastlogreg.data.softmax_passes import class_scores
+from fastlogreg.runtime.threads import effective_n_threads
+
+
+def is_plain(X):
+    """Whether X is what scikit-learn's validation would return for it, but for its number of columns."""
+    if type(X) not in (np.ndarray, sp.csr_matrix, sp.csr_array):
+        return False
+    return X.ndim == 2 and 0 not in X.shape and (X.dtype == np.float64 or X.dtype == np.float32)
+
+
+class PredictionMixin:
+    """Logits, classes and probabilities, from `coef_`, `intercept_`, `classes_` and `n_jobs`."""
+
+    def _check_finite(self, X):
+        """scikit-learn's error if X holds NaN or infinity; called once a sum over X turned out not to be finite."""
+        assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
+
+    def _dense_coef(self):
+        coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
+        return np.ascontiguousarray(coef, dtype=np.float64)
+
+    def _design(self, X):
+        """The design matrix of validated X."""
+        fitted = vars(self)
+        as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
+        if not (as_in_fit and is_plain(X) and X.shape[1] == self.n_features_in_):
+            check_is_fitted(self)
+            X = validate_data(
+                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
+            )
+        return as_design(X, effective_n_threads(self.n_jobs))
+
+    def _prediction_dtype(self, design):
+        return design.X.dtype
+
+    def _logits(self, design, probabilities=False):
+        """Logits (n,) of two classes, else logits or probabilities (n, K); float64."""
+        coef, intercept = self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64)
+        if len(coef) > 1:
+            logits = class_scores(design, coef, intercept, probabilities)
+        else:
+            logits = design.logits(coef, intercept)[0]
+        if not np.isfinite(logits).all():
+            self._check_finite(design.X)
+        return logits
+
+    def decision_function(self, X):
+        """Logits of the samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        logits : ndarray of shape (n_samples,) or (n_samples, K)
+            Of two classes positive for ``classes_[1]``, else one for each class.
+        """
+        design = self._design(X)
+        return self._logits(design).astype(self._prediction_dtype(design), copy=False)
+
+    def predict(self, X):
+        """Classes of the samples.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        classes : ndarray of shape (n_samples,)
+        """
+        logits = self._logits(self._design(X))
+        return self.classes_[(logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)]
+
+    def predict_proba(self, X):
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        probabilities : ndarray of shape (n_samples, K)
+            In the order of `classes_`. All columns are accurate, however small.
+        """
+        design = self._design(X)
+        logits = self._logits(design, probabilities=True)
+        if logits.ndim == 2:
+            return logits.astype(self._prediction_dtype(design), copy=False)
+        columns = np.empty((2, len(logits)))
+        pointwise.sigmoid(logits, prob_out=columns[1], complement_out=columns[0], n_threads=design.n_threads)
+        return columns.T.astype(self._prediction_dtype(design), copy=False)
+
+    def predict_log_proba(self, X):
+        """Logarithms of the probabilities of the classes, never -inf for finite logits.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+
+        Returns
+        -------
+        log_probabilities : ndarray of shape (n_samples, K)
+            In the order of `classes_`.
+        """
+        design = self._design(X)
+        logits = self._logits(design)
+        if logits.ndim == 2:
+            return scipy.special.log_softmax(logits, axis=1).astype(self._prediction_dtype(design), copy=False)
+        columns = np.empty((2, len(logits)))
+        for target, column in enumerate(columns):
+            # log sigma(u) is minus the cross-entropy of u against 1, log sigma(-u) minus that against 0
+            targets = np.full(len(logits), float(target))
+            pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=design.n_threads)
+        return np.negative(columns, out=columns).T.astype(self._prediction_dtype(design), copy=False)

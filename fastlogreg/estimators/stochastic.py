@@ -1,0 +1,550 @@
+"""SGDLogisticRegression: scikit-learn's contract around steps over a stream of samples.
+
+The estimator decides which samples there are, with which seed, and when a fit ends; `fastlogreg.steps` orders them and
+takes the steps.
+"""
+
+import copy
+import threading
+import warnings
+from numbers import Integral, Real
+
+import numpy as np
+from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.multiclass import check_classification_targets, unique_labels
+from sklearn.utils.validation import _check_sample_weight, validate_data
+
+from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
+from fastlogreg.estimators.logistic import ValidationMixin, unchanged_by_failure
+from fastlogreg.estimators.prediction import PredictionMixin
+from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels
+from fastlogreg.estimators.validation_set import Accuracy, CrossEntropy
+from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
+from fastlogreg.steps import GradientSteps, Rows, Samples, SoftmaxGradientSteps, adaptive_steps, memory_map, take_epoch
+
+MAX_SEED = np.iinfo(np.int32).max
+
+
+class SGDLogisticRegression(
+    CallbackSupportMixin, ValidationMixin, PredictionMixin, SparseCoefMixin, ClassifierMixin, BaseEstimator
+):
+    """Logistic regression by steps over a stream of samples, which need no tuning.
+
+    Minimises ``mean_i L_i + alpha ((1 - l1_ratio) / 2 |w|^2 + l1_ratio |w|_1)``, for two classes SGDClassifier's
+    objective; L_i is the cross-entropy of sample i, and the intercept is never penalised. For three classes or more,
+    L_i is that of the softmax, and all classes are fitted together (multinomial): SGDClassifier fits each of them
+    against the rest, which is another model under the same names.
+
+    Parameters
+    ----------
+    penalty : {"l2", "l1", "elasticnet", None}, default="l2"
+    alpha : float, default=1e-4
+        Strength of the penalty. With ``learning_rate="auto"`` the mean is by the samples' weights; with the other rates
+        weights multiply the steps, as in SGDClassifier.
+    l1_ratio : float, default=0.15
+        Share of L1 in "elasticnet".
+    fit_intercept : bool, default=True
+    max_iter : int, default=1000
+        Epochs at most.
+    tol : float or None, default=1e-3
+        With "auto", where Newton steps serve, the fit ends when the objective is within ``tol^2 / 10`` of its minimum,
+        relatively, by the Newton decrement, which for several classes is an estimate; elsewhere when
+        `n_iter_no_change` epochs have not lowered the objective by `tol`, as in SGDClassifier. None makes `max_iter`
+        epochs.
+    shuffle : bool, default=True
+        Whether each epoch takes the samples in a random order. Samples of a memory-mapped X are shuffled in runs of 64
+        MiB.
+    verbose : int, default=0
+        Whether to print one line an epoch.
+    random_state : int, RandomState instance or None, default=None
+        Seeds the orders, which are scikit-learn's for the same seed.
+    learning_rate : {"auto", "constant", "optimal", "invscaling", "adaptive"}, default="auto"
+        "auto" has no rate. Up to 2000 columns (of several classes, up to 16 million products of two columns, summed
+        over the classes) it takes Newton steps, a block of samples at a time, with the curvature of all samples so far;
+        from the second epoch on, one step an epoch. With more columns, or L1, it takes steps with a curvature for each
+        coefficient. The others are SGDClassifier's; with several classes, a step moves them all along the softmax's
+        gradient, and the intercepts of sparse X as far as those of dense X.
+    eta0 : float, default=0.01
+        Step length of "constant", "invscaling" and "adaptive".
+    power_t : float, default=0.5
+        Exponent of "invscaling".
+    early_stopping : bool, default=False
+        Whether to keep a part of the samples to score each epoch on, and end when `n_iter_no_change` epochs have not
+        raised the accuracy by `tol`. Not for `partial_fit`.
+    validation_fraction : float, default=0.1
+    n_iter_no_change : int, default=5
+    class_weight : dict, "balanced" or None, default=None
+        Weights of the classes; "balanced" is not for `partial_fit`.
+    warm_start : bool, default=False
+        Whether to start from the coefficients of the fit before.
+    average : bool or int, default=False
+        Whether the coefficients are the average over steps, from that step on. "auto" ignores it.
+    batch_size : int, default=1
+        Samples a step; the step is along their mean gradient. "auto" ignores it.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+    coef_ : ndarray of shape (1, n_features) or (K, n_features)
+        One row for two classes, else one for each. In X's dtype, as `intercept_`.
+    intercept_ : ndarray of shape (1,) or (K,)
+    n_iter_ : int
+        Epochs.
+    t_ : float
+        One more than the samples seen.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Where X has feature names that are all strings.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        The objective of each epoch, in nats a sample: each sample's before its step.
+    validation_curve_ : ndarray of shape (n_iter_,)
+        With `early_stopping` the accuracy after each epoch, with `X_val` the mean cross-entropy; the fit keeps the
+        coefficients of the best epoch.
+
+    Warns
+    -----
+    ConvergenceWarning
+        If `max_iter` epochs were not enough.
+
+    Notes
+    -----
+    Samples are gathered in small blocks as doubles, so dense and sparse X of any layout are read where they lie, and a
+    memory-mapped X is read in parts. One thread takes the steps; where rows have to be copied for them, and there are
+    megabytes of them, a second thread does that ahead. The result is the same with and without it.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_breast_cancer
+    >>> from fastlogreg import SGDLogisticRegression
+    >>> X, y = load_breast_cancer(return_X_y=True)
+    >>> round(SGDLogisticRegression(random_state=0).fit(X, y).score(X, y), 2)
+    0.97
+    """
+
+    _parameter_constraints: dict = {  # noqa: RUF012
+        "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
+        "fit_intercept": ["boolean"],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left"), None],
+        "shuffle": ["boolean"],
+        "verbose": ["verbose"],
+        "random_state": ["random_state"],
+        "learning_rate": [StrOptions({"auto", "constant", "optimal", "invscaling", "adaptive"})],
+        "eta0": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+        "warm_start": ["boolean"],
+        "average": [Interval(Integral, 0, None, closed="left"), "boolean"],
+        "batch_size": [Interval(Integral, 1, None, closed="left")],
+    }
+
+    # Reading ahead and predictions take the threads there are.
+    n_jobs = None
+
+    def __init__(
+        self,
+        penalty="l2",
+        *,
+        alpha=1e-4,
+        l1_ratio=0.15,
+        fit_intercept=True,
+        max_iter=1000,
+        tol=1e-3,
+        shuffle=True,
+        verbose=0,
+        random_state=None,
+        learning_rate="auto",
+        eta0=0.01,
+        power_t=0.5,
+        early_stopping=False,
+        validation_fraction=0.1,
+        n_iter_no_change=5,
+        class_weight=None,
+        warm_start=False,
+        average=False,
+        batch_size=1,
+    ):
+        self.penalty = penalty
+        self.alpha = alpha
+        self.l1_ratio = l1_ratio
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+        self.tol = tol
+        self.shuffle = shuffle
+        self.verbose = verbose
+        self.random_state = random_state
+        self.learning_rate = learning_rate
+        self.eta0 = eta0
+        self.power_t = power_t
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.n_iter_no_change = n_iter_no_change
+        self.class_weight = class_weight
+        self.warm_start = warm_start
+        self.average = average
+        self.batch_size = batch_size
+
+    @unchanged_by_failure
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+        """Fit the model.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+            A C-ordered ``np.memmap`` may be larger than memory.
+        y : array-like of shape (n_samples,)
+        sample_weight : array-like of shape (n_samples,), default=None
+        X_val, y_val : like X and y, default=None
+            Samples to validate on after each epoch: the fit ends when `n_iter_no_change` epochs have not lowered their
+            mean cross-entropy by `tol`.
+
+        Returns
+        -------
+        self : SGDLogisticRegression
+
+        Raises
+        ------
+        ValueError
+            For input that scikit-learn refuses, and where the steps overflow.
+        """
+        self._check_settings()
+        mapped = memory_map(X)
+        X, y = self._validated(X, y, reset=True)
+        classes, target = encode_labels(y)
+        weight = self._weight(sample_weight, X, target, classes)
+        if weight is not None:
+            check_two_classes_weigh(weight, target, classes)
+        kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
+        samples = Samples(Rows(X), target, weight, kept, self._seed(), mapped)
+        with single_threaded_blas():
+            steps = self._start(classes, samples.rows)
+            callbacks = begin_callbacks(self, X, y, sample_weight)
+            run = _Run(self, steps, samples, validation, X, classes, callbacks)
+            run.until_done()
+        self._take_over(run, X.dtype)
+        if self.tol is not None and not run.converged:
+            warnings.warn(
+                f"{type(self).__name__} did not converge in max_iter={self.max_iter} epochs: the objective of the last "
+                f"was {run.loss_curve[-1]:.6g}{run.change()}. Increase max_iter or tol.",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+        callbacks.end(self)
+        return self
+
+    @unchanged_by_failure
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X, y, classes=None, sample_weight=None):
+        """Take the samples as the next of a stream: one epoch over them.
+
+        How a stream is cut into calls does not matter, but for `shuffle`, which shuffles those of a call.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+        classes : array-like of shape (K,), default=None
+            All the classes that the stream may hold, needed in the first call.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        self : SGDLogisticRegression
+
+        Raises
+        ------
+        ValueError
+            As of `fit`, for labels that are not among the classes, and for settings that need all samples at once.
+        """
+        self._check_settings()
+        if self.early_stopping:
+            raise ValueError("early_stopping should be False with partial_fit")
+        if isinstance(self.class_weight, str):
+            raise ValueError("class_weight='balanced' is not for partial_fit, which does not know all samples")
+        first = not hasattr(self, "classes_")
+        if first and classes is None:
+            raise ValueError("classes must be passed on the first call to partial_fit.")
+        X, y = self._validated(X, y, reset=first)
+        known = unique_labels(classes) if first else self.classes_
+        if classes is not None and not np.array_equal(unique_labels(classes), known):
+            raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
+        target = _encode(y, known)
+        weight = self._weight(sample_weight, X, target, known)
+        rows = Rows(X)
+        with single_threaded_blas(), _unseen_overflow():
+            if hasattr(self, "_steps"):
+                steps = copy.deepcopy(self._steps)  # a call that fails shall leave it as it was
+            else:
+                steps = self._new_steps(*_zeros(known, rows), rows.sparse)
+            steps.begin_epoch()
+            samples = Samples(rows, target, weight, None, self._seed(), None)
+            samples.feed(steps, effective_n_threads(self.n_jobs))
+            coef, intercept = steps.solution()
+        self._check_solution(coef, intercept, steps.loss_sum, X, 1)
+        self._steps = steps
+        self.classes_ = known
+        self._set_solution(coef, intercept, X.dtype)
+        self.n_iter_ = 1
+        self.t_ = getattr(self, "t_", 1.0) + rows.n_samples
+        return self
+
+    def _check_settings(self):
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be set when penalty is 'elasticnet'")
+        if self.learning_rate == "optimal" and self.alpha == 0:
+            raise ValueError("alpha must be > 0 since learning_rate is 'optimal', which is 1 / (alpha t)")
+
+    def _validated(self, X, y, reset):
+        if reset and self._takes_plain(X, y):
+            return X, y
+        return validate_data(
+            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=reset
+        )
+
+    def _weight(self, sample_weight, X, target, classes):
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+        return combined_weight(sample_weight, self.class_weight, target, classes)
+
+    def _seed(self):
+        """The seed of the orders, None where samples stay as they are: the second that scikit-learn's fit draws."""
+        generator = _generator(self.random_state)
+        generator.randint(1, MAX_SEED)
+        seed = generator.randint(MAX_SEED)
+        return seed if self.shuffle else None
+
+    def _penalty(self):
+        """alpha and the share of L1 in it."""
+        if self.penalty is None:
+            return 0.0, 0.0
+        return float(self.alpha), {"l2": 0.0, "l1": 1.0}.get(self.penalty, self.l1_ratio)
+
+    def _start(self, classes, rows):
+        if self.warm_start and hasattr(self, "coef_") and np.array_equal(self.classes_, classes):
+            if self.coef_.shape[1] != rows.n_features:
+                raise ValueError(
+                    f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {rows.n_features}"
+                )
+            start = self._dense_coef(), self.intercept_.astype(np.float64)
+            return self._new_steps(*start, rows.sparse)
+        return self._new_steps(*_zeros(classes, rows), rows.sparse)
+
+    def _new_steps(self, coef, intercept, sparse):
+        alpha, l1_ratio = self._penalty()
+        if self.learning_rate == "auto":
+            return adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, self.fit_intercept)
+        settings = {
+            "schedule": self.learning_rate,
+            "eta0": float(self.eta0),
+            "power_t": float(self.power_t),
+            "alpha": float(self.alpha),  # "optimal" needs it without a penalty too
+            "penalised": self.penalty is not None,
+            "l1_ratio": l1_ratio,
+            "fit_intercept": bool(self.fit_intercept),
+            "average": int(self.average),
+            "batch_size": self.batch_size,
+        }
+        if len(coef) > 1:
+            return SoftmaxGradientSteps(coef, intercept, sparse, settings)
+        return GradientSteps(coef[0], float(intercept[0]), sparse, settings)
+
+    def _validation(self, X, target, weight, classes, X_val, y_val):
+        """Which samples to learn from, None for all, and what judges the coefficients after each epoch, or None."""
+        if X_val is not None or y_val is not None:
+            return None, self._validation_set(X_val, y_val, classes)
+        if not self.early_stopping:
+            return None, None
+        kept, held_out = self._split(target, weight)
+        return kept, Accuracy(X[held_out], target[held_out], None if weight is None else weight[held_out])
+
+    def _split(self, target, weight):
+        """Samples to learn from and to score on, as in SGDClassifier."""
+        splitter = StratifiedShuffleSplit(test_size=self.validation_fraction, random_state=self.random_state)
+        _, held_out = next(splitter.split(np.zeros((len(target), 1)), target))
+        if weight is not None and not np.any(weight[held_out] > 0):
+            raise ValueError(
+                "The sample weights for validation set are all zero, consider using a different random state."
+            )
+        # The samples learned from stay in the place that the order of all has for them.
+        mask = np.ones(len(target), dtype=bool)
+        mask[held_out] = False
+        return mask, np.flatnonzero(~mask)
+
+    def _validation_set(self, X_val, y_val, classes):
+        if X_val is None or y_val is None:
+            raise ValueError("X_val and y_val belong together")
+        if self.early_stopping:
+            raise ValueError("X_val is a validation set: early_stopping=True would take another from X")
+        X_val, y_val = self._validated(X_val, y_val, reset=False)
+        return CrossEntropy(X_val, _encode(y_val, classes), None)
+
+    def _check_solution(self, coef, intercept, loss, X, epoch):
+        """L1 takes a coefficient that is not finite for zero: then only the loss tells of an X that is not."""
+        finite = np.isfinite(intercept).all() and np.isfinite(coef).all()
+        if not (finite and np.isfinite(loss)):
+            self._check_finite(X)
+        if finite:
+            return
+        raise ValueError(
+            f"Floating-point under-/overflow occurred at epoch #{epoch}. Scaling input data with StandardScaler or "
+            "MinMaxScaler might help, or learning_rate='auto'."
+        )
+
+    def _prediction_dtype(self, design):
+        return np.float64
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _take_over(self, run, dtype):
+        """What a run led to."""
+        self.classes_ = run.classes
+        self._steps = run.steps
+        self._set_solution(run.coef, run.intercept, dtype)
+        self.n_iter_ = run.n_iter
+        self.t_ = 1.0 + run.n_iter * run.samples.n_samples
+        self.loss_curve_ = np.array(run.loss_curve)
+        vars(self).pop("validation_curve_", None)
+        if run.validation is not None:
+            self.validation_curve_ = np.array(run.validation_curve)
+
+    def _set_solution(self, coef, intercept, dtype):
+        self.coef_ = np.atleast_2d(coef).astype(dtype)
+        self.intercept_ = np.atleast_1d(intercept).astype(dtype)
+
+
+class _Run:
+    """The epochs of one fit."""
+
+    def __init__(self, model, steps, samples, validation, X, classes, callbacks):
+        self.model, self.steps, self.samples, self.validation = model, steps, samples, validation
+        self.X, self.classes, self.callbacks = X, classes, callbacks
+        self.n_iter = 0
+        self.converged = False
+        self.loss_curve, self.validation_curve = [], []
+        self.coef, self.intercept = steps.solution()
+        self._best = np.inf
+        self._no_change = 0
+        self._n_threads = effective_n_threads(model.n_jobs)
+        self._tol = -np.inf if model.tol is None else model.tol
+
+    def until_done(self):
+        model = self.model
+        stop = self._tell()
+        best = None
+        while self.n_iter < model.max_iter and not (stop or self.converged):
+            self.n_iter += 1
+            with _unseen_overflow():
+                gap = self._epoch()
+                self.coef, self.intercept = self.steps.solution()
+            score = self.loss_curve[-1]
+            model._check_solution(self.coef, self.intercept, score, self.X, self.n_iter)
+            if self.validation is not None:
+                score, shown = self.validation(self.coef, self.intercept)
+                self.validation_curve.append(shown)
+                if best is None or score < best[0]:
+                    best = score, self.coef, self.intercept
+            self._print()
+            stop = self._tell()
+            self._judge(score, gap)
+        if stop:
+            self.converged = True
+        if best is not None:
+            _, self.coef, self.intercept = best
+
+    def _epoch(self):
+        """Returns the gap of the objective, relatively, where the steps know it, else infinity."""
+        steps = self.steps
+        value = take_epoch(steps, self.n_iter, lambda: self.samples.feed(steps, self._n_threads))
+        if value is not None:
+            self.loss_curve.append(value)
+            return steps.gap / value if value > 0 else 0.0
+        self.loss_curve.append((steps.loss_sum + steps.penalty_sum) / max(steps.count, np.finfo(float).tiny))
+        return np.inf
+
+    def _judge(self, score, gap):
+        if hasattr(self.steps, "begin_exact") and self.validation is None:
+            self.converged = self._tol >= 0 and gap <= max(0.1 * self._tol**2, 1e-15)
+            return
+        self._no_change = self._no_change + 1 if self._tol >= 0 and score > self._best - self._tol else 0
+        self._best = min(self._best, score)
+        if self._no_change >= self.model.n_iter_no_change:
+            if self.model.learning_rate == "adaptive" and self.steps.eta0 > 1e-6:
+                self.steps.eta0 /= 5
+                self._no_change = 0
+            else:
+                self.converged = True
+
+    def change(self):
+        """How the last epoch changed the objective, in words."""
+        if len(self.loss_curve) < 2:
+            return ""
+        return f", {self.loss_curve[-2] - self.loss_curve[-1]:.2g} below the one before"
+
+    def _print(self):
+        if self.model.verbose:
+            shown = f"  validation {self.validation_curve[-1]:.6g}" if self.validation_curve else ""
+            print(f"epoch {self.n_iter:4d}  objective {self.loss_curve[-1]:.12g}{shown}", flush=True)
+
+    def _tell(self):
+        point = _Coefficients((np.atleast_2d(self.coef), np.atleast_1d(self.intercept)))
+        return self.callbacks.iteration(self.model, self.n_iter, point, point, self.classes)
+
+
+_of_thread = threading.local()
+
+
+def _generator(random_state):
+    """scikit-learn's generator for it. One that is there is seeded anew, for to make one takes fifty times as long."""
+    if not isinstance(random_state, Integral):
+        return check_random_state(random_state)
+    if not hasattr(_of_thread, "generator"):
+        _of_thread.generator = np.random.RandomState()
+    _of_thread.generator.seed(random_state)
+    return _of_thread.generator
+
+
+def _unseen_overflow():
+    """No warnings of NumPy where `SGDLogisticRegression._check_solution` comes after."""
+    return np.errstate(over="ignore", invalid="ignore")
+
+
+class _Coefficients:
+    """Coefficients and intercepts in the place of an objective and its parameters."""
+
+    def __init__(self, parameters):
+        self.parameters = parameters
+
+    @staticmethod
+    def to_coef(parameters):
+        return parameters
+
+
+def _zeros(classes, rows):
+    """Coefficients and intercepts to start from."""
+    n_outputs = len(classes) if len(classes) > 2 else 1
+    return np.zeros((n_outputs, rows.n_features)), np.zeros(n_outputs)
+
+
+def _encode(y, classes):
+    """The target (n,) of labels that are among the classes: see `encode_labels`."""
+    check_classification_targets(y)
+    if len(classes) < 2:
+        raise ValueError(f"classes must hold two classes at least, and holds {len(classes)}")
+    unknown = ~np.isin(y, classes)
+    if unknown.any():
+        raise ValueError(f"y contains labels that are not in classes: {np.unique(y[unknown])!r}")
+    return (y == classes[1]).astype(np.uint8) if len(classes) == 2 else np.searchsorted(classes, y)

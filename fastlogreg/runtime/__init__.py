@@ -1,0 +1,1 @@
+"""Threads and versions of what runs here."""

@@ -1,0 +1,67 @@
+"""Steps over a stream of samples: stochastic gradients with scikit-learn's schedules, and Newton steps block by block.
+
+All kinds of steps are fed rows of X in some order, in as many calls as one likes: `feed` gathers rows in a small block,
+as doubles, and does the steps from there. So what they compute depends on the samples and their order alone, and not on
+the layout of X or on where one call ends and the next one begins; and X may be larger than memory.
+"""
+
+from fastlogreg.data.rows import Rows, shuffle
+from fastlogreg.steps.diagonal import DiagonalSteps
+from fastlogreg.steps.epochs import Samples, memory_map
+from fastlogreg.steps.gradient import GradientSteps
+from fastlogreg.steps.newton import NewtonSteps
+from fastlogreg.steps.softmax_diagonal import SoftmaxDiagonalSteps
+from fastlogreg.steps.softmax_gradient import SoftmaxGradientSteps
+from fastlogreg.steps.softmax_newton import SoftmaxNewtonSteps
+
+__all__ = [
+    "DiagonalSteps",
+    "GradientSteps",
+    "NewtonSteps",
+    "Rows",
+    "Samples",
+    "SoftmaxDiagonalSteps",
+    "SoftmaxGradientSteps",
+    "SoftmaxNewtonSteps",
+    "adaptive_steps",
+    "memory_map",
+    "shuffle",
+    "take_epoch",
+]
+
+# Above so many parameters the curvature's factor takes too long.
+MAX_NEWTON_FEATURES = 2000
+# The curvatures of several classes may have so many entries.
+MAX_CURVATURE_ENTRIES = 16_000_000
+
+
+def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
+    """The steps that need no rate, from coefficients (1, d) for two classes or (K, d): Newton's, or with L1 or many
+    coefficients those with a curvature for each.
+    """
+    n_classes, n_features = coef.shape
+    newton = l1_ratio == 0 and n_features <= MAX_NEWTON_FEATURES
+    if n_classes == 1:
+        coef, intercept = coef[0], float(intercept[0])
+        if newton:
+            return NewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
+        return DiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+    if newton and n_classes * (n_features + 1) ** 2 <= MAX_CURVATURE_ENTRIES:
+        return SoftmaxNewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
+    return SoftmaxDiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+
+
+def take_epoch(steps, number, feed):
+    """Epoch `number`, counted from one, of the samples that ``feed()`` feeds.
+
+    Where the steps have exact ones, the epoch is one such from the second on, or from coefficients to start with. Then
+    its mean objective is returned, else None.
+    """
+    exact = hasattr(steps, "begin_exact") and (number > 1 or steps.warm)
+    if exact:
+        steps.begin_exact()
+    else:
+        steps.begin_epoch()
+    feed()
+    steps.end_epoch()
+    return steps.end_exact() if exact else None

@@ -1,0 +1,15 @@
+from fastlogreg.data.rows cimport Chunk, RowBlock
+
+
+cdef class Steps:
+    cdef readonly RowBlock block
+    cdef Py_ssize_t rows_a_step
+    cdef public double loss_sum
+    cdef public double penalty_sum
+    cdef public double count
+
+    cdef Py_ssize_t _append(self, Chunk chunk, Py_ssize_t first)
+    cdef bint _worth_reading_ahead(self, Chunk chunk)
+    cdef Py_ssize_t _feed_ahead(self, Chunk chunk, Py_ssize_t first)
+    cdef _charge(self, double l1, double l2)
+    cdef _take_steps(self)

@@ -1,0 +1,19 @@
+import numpy as np
+from numpy.typing import NDArray
+
+from fastlogreg.steps.base import Steps
+
+_Float64 = NDArray[np.float64]
+
+class SoftmaxNewtonSteps(Steps):
+    targets: _Float64 | None
+    @property
+    def gap(self) -> float: ...
+    @property
+    def warm(self) -> bool: ...
+    def __init__(
+        self, coef: _Float64, intercept: _Float64, sparse: bool, alpha: float, fit_intercept: bool
+    ) -> None: ...
+    def begin_exact(self) -> None: ...
+    def end_exact(self) -> float: ...
+    def solution(self) -> tuple[_Float64, _Float64]: ...

@@ -1,0 +1,370 @@
+"""Newton's method on a stream of samples of several classes, a block at a time."""
+
+from types import SimpleNamespace
+
+import numpy as np
+
+from scipy.linalg.cython_blas cimport dsymv, dtrsv
+
+from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view
+from fastlogreg.steps.newton cimport STALE, TRUSTED_GAP, factorize
+from fastlogreg.data.rows cimport RowBlock
+from fastlogreg.steps.base cimport Steps
+
+from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
+from fastlogreg.data.rows import writable
+
+# Blocks of so many rows, and twice as many as columns, bear the cost of the products with the curvature before them.
+cdef Py_ssize_t MIN_NEWTON_ROWS = 512
+# Of rows with more entries than this, a part is drawn for the curvature, so that its sum takes about as long as the
+# products of the steps.
+cdef Py_ssize_t FEW_ENTRIES = 128
+# A block is done when a Newton step gains no more than this share of its loss; whatever is left adds up over blocks.
+cdef double ENOUGH = 1e-3
+cdef Py_ssize_t MAX_NEWTON_STEPS = 8
+# Conjugate gradients solve for a step this accurately, or make so many products.
+cdef double ACCURACY = 0.3
+cdef Py_ssize_t MAX_PRODUCTS = 10
+# Halvings of a step that does not descend.
+cdef Py_ssize_t MAX_HALVINGS = 10
+
+
+cdef class SoftmaxNewtonSteps(Steps):
+    """Newton's method on a stream, a block at a time: the block's own loss, and a quadratic model of all before it.
+
+    With w' the coefficients before the block, and D the Hessian's diagonal blocks, one for each class, times
+    K / (K - 1) and summed over all samples before (each at the coefficients that its block ended with), the block's
+    coefficients minimise
+
+        sum_i s_i L_i(w) + alpha / 2 sum_i s_i |w|^2 + 1/2 (w - w')' (D + alpha T) (w - w')
+
+    where i runs over the block and T is the weight of the samples before. Newton steps by conjugate gradients do, with
+    the inverse of D as the preconditioner. The loss is the block's own and not its model, so no step can go astray, and
+    a sample's curvature is that at coefficients which know the sample. Units and origins of the columns do not matter.
+    Coefficients that sum to zero over the classes are moved by ``diag(p) - p p'`` as by K / (K - 1) times its diagonal
+    where all probabilities are the same, or there are two classes; elsewhere D is a model.
+
+    Exact steps are those of L-BFGS on the gradient of all samples, with the inverse of D to start from.
+
+    Parameters
+    ----------
+    coef : ndarray of shape (K, n_features)
+    intercept : ndarray of shape (K,)
+    sparse : bool
+    alpha : float
+        L2 penalty of the mean objective.
+    fit_intercept : bool
+
+    Attributes
+    ----------
+    targets : ndarray of shape (n, K) or None
+        Where samples have target probabilities, these; `target` then numbers their rows.
+    """
+
+    cdef readonly double alpha
+    cdef readonly bint fit_intercept
+    cdef readonly Py_ssize_t n_classes
+    cdef public object targets
+    cdef public object coef
+    cdef public object curvature
+    cdef public object factor
+    cdef public object scale
+    cdef public double weight
+    cdef public double factor_weight
+    cdef object _ridge
+    cdef object _padding
+    cdef object _zeros
+    cdef object _inverse
+    cdef object _best
+    cdef object _gradient_sum
+    cdef readonly bint exact
+    cdef readonly bint warm
+    cdef readonly double gap
+
+    def __init__(self, coef, intercept, bint sparse, double alpha, bint fit_intercept):
+        n_classes, n_features = coef.shape
+        self.n_classes, self.alpha, self.fit_intercept = n_classes, alpha, fit_intercept
+        self.rows_a_step = max(MIN_NEWTON_ROWS, 2 * n_features)
+        self.block = RowBlock(self.rows_a_step, n_features, sparse, fit_intercept, False)
+        size = self.block.width
+        self.coef = rows_of_features(coef, size)
+        self.warm = np.any(coef)
+        if fit_intercept:
+            self.coef[n_features, :n_classes] = intercept
+        self.coef = centred(self.coef, n_classes)
+        self.curvature, self.factor = np.zeros((2, n_classes, size, size))
+        self.scale = np.ones((n_classes, size))
+        self._ridge = np.zeros((size, 1))
+        self._ridge[:n_features] = alpha
+        self._padding = padded_intercept(np.zeros(n_classes))
+        self._zeros = np.zeros_like(self._padding)
+
+    def __reduce__(self):
+        arrays = self._settled(), self.curvature, self.factor, self.scale
+        numbers = self.weight, self.factor_weight, self.loss_sum, self.penalty_sum, self.count
+        return _restored_newton_steps, (self.n_classes, self.alpha, self.fit_intercept, self.block, arrays, numbers)
+
+    def begin_epoch(self):
+        Steps.begin_epoch(self)
+        if not self.exact:  # the stream goes on from where an exact step led
+            self.coef, self._best = self._settled(), None
+
+    cdef _take_steps(self):
+        cdef RowBlock block = self.block
+        cdef double block_weight = np.asarray(block._weight[:block.count]).sum()
+        if block_weight == 0.0:
+            return
+        self.count += block_weight
+        self.penalty_sum += self._penalty(block_weight, self.coef)
+        with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the solution
+            if self.exact:
+                self._add_exact(block_weight)
+            else:
+                self._take_block(block_weight)
+
+    cdef double _penalty(self, double weight, coef):
+        return 0.5 * weight * float(np.vdot(self._ridge * coef, coef))
+
+    cdef _take_block(self, double block_weight):
+        start, coef, past = self.coef, self.coef, np.zeros_like(self.coef)
+        logits = self._logits(coef, self._padding)
+        if self.factor_weight == 0.0:  # conjugate gradients need an inverse to begin with
+            self._add_curvature(self._softmax(logits))
+            self._factorize(block_weight)
+            self.curvature[:] = 0.0
+        loss, residual = self._loss(logits)
+        self.loss_sum += loss
+        value, enough = loss + self._penalty(block_weight, coef), ENOUGH * loss
+        for _ in range(MAX_NEWTON_STEPS):
+            gradient = self._gradient(residual) + block_weight * self._ridge * coef + past
+            step, moved, past_moved = self._direction(gradient, self._softmax(logits), block_weight)
+            if not np.isfinite(step).all():
+                coef = np.full_like(coef, np.nan)  # which tells the caller
+                break
+            length = 1.0
+            for _ in range(MAX_HALVINGS):
+                next_coef, next_past = coef - length * step, past - length * past_moved
+                next_logits = logits - length * moved
+                loss, residual = self._loss(next_logits)
+                next_value = loss + self._penalty(block_weight, next_coef)
+                next_value += 0.5 * float(np.vdot(next_coef - start, next_past))
+                if next_value <= value:
+                    break
+                length *= 0.5
+            else:
+                break
+            gain, value = value - next_value, next_value
+            coef, past, logits = next_coef, next_past, next_logits
+            if not gain > enough:
+                break
+        self.coef = centred(coef, self.n_classes)
+        self._add_curvature(self._softmax(logits))
+        self.weight += block_weight
+        if self.weight >= STALE * self.factor_weight or self.weight == block_weight:
+            self._factorize(self.weight)
+
+    cdef _direction(self, gradient, prob, double block_weight):
+        """The Newton step, with what it moves the block's logits by, and its product with the model of the past."""
+        step, moved, past_moved = np.zeros_like(gradient), np.zeros_like(prob), np.zeros_like(gradient)
+        residual = gradient
+        search = solved = self._solve(residual)
+        product = float(np.vdot(residual, solved))
+        enough = ACCURACY**2 * product
+        for _ in range(MAX_PRODUCTS):
+            of_rows, of_past = self._logits(search, self._zeros), self._past_product(search)
+            curved = self._gradient(self._softmax_product(prob, of_rows)) + block_weight * self._ridge * search
+            curved += of_past
+            curvature = float(np.vdot(search, curved))
+            if curvature <= 0.0:
+                break
+            length = product / curvature
+            step += length * search
+            moved += length * of_rows
+            past_moved += length * of_past
+            residual = residual - length * curved
+            solved = self._solve(residual)
+            previous, product = product, float(np.vdot(residual, solved))
+            if not product > enough:
+                break
+            search = solved + product / previous * search
+        return step, moved, past_moved
+
+    cdef _logits(self, const double[:, ::1] coef, const double[::1] intercept):
+        """Of the block's rows (m, width)."""
+        cdef RowBlock block = self.block
+        cdef design_view view = block.view()
+        cdef double[:, ::1] logits = np.empty((block.count, coef.shape[1]))
+        with nogil:
+            block.kernels().class_logits(&view, 0, block.count, coef.shape[1], &coef[0, 0], &intercept[0],
+                                         &logits[0, 0])
+        return logits.base
+
+    cdef _gradient(self, const double[:, ::1] residual):
+        cdef RowBlock block = self.block
+        cdef design_view view = block.view()
+        cdef double[:, ::1] gradient = np.zeros_like(self.coef)
+        with nogil:
+            block.kernels().add_class_gradient(&view, 0, block.count, residual.shape[1], &residual[0, 0],
+                                               &gradient[0, 0])
+        return gradient.base
+
+    cdef _loss(self, logits):
+        """The block's loss, and its residuals."""
+        cdef const block_kernels *kernels = active_kernels()
+        cdef RowBlock block = self.block
+        cdef double[:, ::1] residual = logits.copy()
+        cdef Py_ssize_t[::1] label = labels(block)
+        cdef double[:, ::1] targets = None if self.targets is None else self.targets[label]
+        cdef double loss
+        with nogil:
+            loss = kernels.softmax_loss(
+                block.count, residual.shape[1], self.n_classes, &label[0] if targets is None else NULL,
+                NULL if targets is None else &targets[0, 0], &block._weight[0], &residual[0, 0])
+        return loss, residual.base
+
+    cdef _softmax(self, logits):
+        cdef double[:, ::1] prob = logits.copy()
+        with nogil:
+            active_kernels().softmax(prob.shape[0], prob.shape[1], &prob[0, 0])
+        return prob.base
+
+    cdef _softmax_product(self, const double[:, ::1] prob, values):
+        cdef double[:, ::1] product = values.copy()
+        with nogil:
+            active_kernels().softmax_product(prob.shape[0], prob.shape[1], &prob[0, 0], &self.block._weight[0],
+                                             &product[0, 0])
+        return product.base
+
+    cdef _past_product(self, double[:, ::1] rows):
+        """(D + alpha T) times rows of features."""
+        product = self.weight * self._ridge * rows
+        cdef double[:, ::1] out = product
+        cdef double[:, :, ::1] curvature = self.curvature
+        cdef int size = <int>rows.shape[0], width = <int>rows.shape[1]
+        cdef double one = 1.0
+        cdef Py_ssize_t k
+        if self.weight:
+            with nogil:
+                for k in range(self.n_classes):  # the upper triangle, as BLAS reads it
+                    dsymv(b"L", &size, &one, &curvature[k, 0, 0], &size, &rows[0, k], &width, &one, &out[0, k], &width)
+        return product
+
+    cdef _solve(self, rows):
+        """The inverse of the last factor's D + alpha T times rows of features."""
+        solved = np.zeros_like(rows)
+        right_sides = self.scale * rows.T[:self.n_classes]
+        cdef double[:, ::1] x = right_sides
+        cdef double[:, :, ::1] factor = self.factor
+        cdef int size = <int>x.shape[1], one = 1
+        cdef Py_ssize_t k
+        with nogil:
+            for k in range(self.n_classes):  # dpotrs would copy the factor
+                dtrsv(b"L", b"N", b"N", &size, &factor[k, 0, 0], &size, &x[k, 0], &one)
+                dtrsv(b"L", b"T", b"N", &size, &factor[k, 0, 0], &size, &x[k, 0], &one)
+        solved[:, :self.n_classes] = (self.scale * right_sides).T
+        return solved
+
+    cdef _factorize(self, double weight):
+        """Factor the curvature of samples of that weight, scaled to a diagonal of ones."""
+        cdef Py_ssize_t k
+        diagonal = np.einsum("kjj->kj", self.curvature) + weight * self._ridge[:, 0]
+        self.scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        for k in range(self.n_classes):
+            factorize(self.curvature[k], 1.0, self.scale[k], self.block.width, self.factor[k])
+        self.factor_weight = weight
+
+    cdef _add_curvature(self, prob):
+        """Each class's ``K / (K - 1) Z' diag(weight prob (1 - prob)) Z`` of the block, in the upper triangle."""
+        cdef RowBlock block = self.block
+        cdef Py_ssize_t m = block.count, k
+        cdef double coupling = self.n_classes / (self.n_classes - 1.0)
+        cdef double[:, :, ::1] gram = self.curvature
+        entries = block.starts[m] / m if block.sparse else block.width
+        for k in range(self.n_classes):
+            curvature = coupling * prob[:, k] * (1.0 - prob[:, k]) * block.weight[:m]
+            drawn, weights = _drawn(curvature, max(1, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES))))
+            block.add_gram(drawn, weights, &gram[k, 0, 0])
+
+    def begin_exact(self):
+        """Begin an epoch at whose end there is one step, with the gradient of all its samples."""
+        if self._best is None:
+            from fastlogreg.curvature.quasi_newton import InverseHessian  # solvers import these steps
+
+            self._inverse = InverseHessian(self._mean_inverse)
+            if self.weight != self.factor_weight:
+                self._factorize(self.weight)
+        self.exact = True
+        self.begin_epoch()
+        self._gradient_sum = np.zeros_like(self.coef)
+
+    def _mean_inverse(self, gradient):
+        return self.factor_weight * centred(self._solve(gradient.reshape(self.coef.shape)), self.n_classes).ravel()
+
+    cdef _add_exact(self, double block_weight):
+        logits = self._logits(self.coef, self._padding)
+        loss, residual = self._loss(logits)
+        self.loss_sum += loss
+        self._gradient_sum += self._gradient(residual)
+        if self.factor_weight == 0.0:  # no block has been taken
+            self._add_curvature(self._softmax(logits))
+            self.weight += block_weight
+
+    def end_exact(self):
+        """The step, or half the step before where that did not descend; returns the mean objective before it.
+
+        `gap` is then half the squared Newton decrement as L-BFGS knows it, or what the step before gained if that is
+        more: what the objective is above its minimum, roughly.
+        """
+        self.exact = False
+        if self.factor_weight == 0.0:
+            self._factorize(self.weight)
+        value = (self.loss_sum + self.penalty_sum) / self.count
+        if self._best is not None and not value <= self._best.value * (1.0 + 1e-12):
+            self.coef = 0.5 * (self.coef + self._best.parameters.reshape(self.coef.shape))
+            self.gap = np.inf
+            return self._best.value
+        gradient = self._gradient_sum / self.count + self._ridge * self.coef
+        point = SimpleNamespace(value=value, parameters=self.coef.ravel(), gradient=gradient.ravel())
+        gain = np.inf
+        if self._best is not None:
+            self._inverse.update(self._best, point)
+            gain = self._best.value - value
+        self._best = point
+        step = self._inverse.dot(point.gradient)
+        self.gap = max(gain, 0.5 * float(step @ point.gradient))
+        self.coef = self.coef - step.reshape(self.coef.shape)
+        return value
+
+    cdef _settled(self):
+        """Where the last step led, or, where that was a long one that nothing has verified, where it came from."""
+        if self._best is None or self.gap <= TRUSTED_GAP * self._best.value:
+            return self.coef
+        return self._best.parameters.reshape(self.coef.shape)
+
+    def _solution(self):
+        coef = self._settled()
+        d, n_classes = self.block.n_features, self.n_classes
+        intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
+        return coef_of_rows(coef[:d], n_classes), intercept
+
+
+def _drawn(curvature, Py_ssize_t n_drawn):
+    """Rows drawn in proportion to their curvature, at equal distances of its running sum, and their weights."""
+    if n_drawn >= len(curvature):
+        return np.arange(len(curvature)), curvature
+    running = np.cumsum(curvature)
+    step = running[-1] / n_drawn
+    if not step > 0:
+        return np.zeros(1, dtype=np.intp), np.zeros(1)
+    times = np.diff(np.floor(running / step + 0.5), prepend=0.0)
+    rows = np.flatnonzero(times)
+    return rows, step * times[rows]
+
+
+def _restored_newton_steps(n_classes, alpha, fit_intercept, block, arrays, numbers):
+    start = np.zeros((n_classes, block.n_features))
+    cdef SoftmaxNewtonSteps steps = SoftmaxNewtonSteps(start, start[:, 0], block.sparse, alpha, fit_intercept)
+    steps.block = block
+    steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
+    steps.weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum, steps.count = numbers
+    return steps
