@@ -1,15 +1,15 @@
 # Each target does its own set-up: a virtual environment in .venv, the compiled package and the extras it needs.
 #
 #   make demo           fit real data beside scikit-learn: a table, and demo.png
-#   make test           lint, then the tests and the README's examples
+#   make test           lint, then the tests and the examples of README and docs
+#   make test-all       every test on every instruction set of the machine
 #   make lint           ruff, cython-lint, clang-format, mypy
 #   make bench-kernels  the kernels against scikit-learn, SciPy and the machine's memory: benchmarks/RESULTS.md
 #   make bench          five small problems against every other library: a table, and pictures in build/bench
 #   make bench-full     all but the longest problems, pictures, scaling: benchmarks/results and benchmarks/RESULTS.md
 #   make wheel          sdist and wheel in dist/
-#   make dist-check     install both into clean environments and fit
+#   make dist-check     install the wheel into a clean environment and fit
 #   make test-oldest    the tests with the oldest supported numpy, SciPy and scikit-learn
-#   make test-isas      the tests under every instruction set of the machine but the one that is chosen anyway
 #   make sanitize       the tests under the address and the undefined-behaviour sanitizer
 #   make clean
 
@@ -24,14 +24,14 @@ BUILD_INPUTS := pyproject.toml setup.py $(C_SOURCES) $(shell find fastlogreg -na
 SDIST_INPUTS := $(BUILD_INPUTS) MANIFEST.in README.md LICENSE \
     $(shell find fastlogreg tests -name '*.py' -o -name '*.pyi' -o -name py.typed)
 
-.PHONY: demo test lint bench-kernels bench bench-full wheel dist-check test-oldest test-isas sanitize clean
+.PHONY: demo test test-all lint bench-kernels bench bench-full wheel dist-check test-oldest sanitize clean
 .DELETE_ON_ERROR:
 
 demo: $(VENV)/.demo
 	$(BIN)/python -m benchmarks.demo
 
 test: lint
-	$(BIN)/python -m doctest README.md
+	$(BIN)/python -m doctest README.md $(wildcard docs/*.md)
 	$(BIN)/python -m pytest $(PYTEST_FLAGS)
 
 lint: $(VENV)/.test
@@ -44,15 +44,22 @@ lint: $(VENV)/.test
 bench-kernels: $(VENV)/.test
 	$(BIN)/python -m benchmarks.kernels
 
-$(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+# What the build needs is installed once here; for each build, pip would install it in an environment of its own.
+INSTALL_EDITABLE := $(BIN)/python -m pip install --quiet --no-build-isolation --editable
 
-$(VENV)/.demo: $(BUILD_INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[demo]"
+$(VENV)/.build: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -c 'import tomllib; \
+	    print(*tomllib.load(open("pyproject.toml", "rb"))["build-system"]["requires"], sep="\n")' > $(VENV)/build.txt
+	$(BIN)/python -m pip install --quiet --requirement $(VENV)/build.txt
 	touch $@
 
-$(VENV)/.test: $(BUILD_INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[test,lint]"
+$(VENV)/.demo: $(BUILD_INPUTS) $(VENV)/.build
+	$(INSTALL_EDITABLE) ".[demo]"
+	touch $@
+
+$(VENV)/.test: $(BUILD_INPUTS) $(VENV)/.build
+	$(INSTALL_EDITABLE) ".[test,lint]"
 	touch $@
 
 # The wheel is built from the unpacked sdist, which shows that the sdist is complete.
@@ -81,11 +88,13 @@ $(OLDEST)/.installed: dist/.built
 	    "$$(echo dist/*.whl)[test]"
 	touch $@
 
-# The tests of the kernels go through all instruction sets by themselves, and the benchmarks know of none.
+# Once with the whole zoo on every instruction set, and once more under each of them for what knows of none; the kernels'
+# own tests have gone through all by then.
 ISA_TESTS := $(filter-out %/test_design.py %/test_labels.py %/test_accuracy.py %/test_benchmarks.py, \
     $(shell find tests -name 'test_*.py'))
 
-test-isas: $(VENV)/.test
+test-all: lint
+	$(BIN)/python -m pytest $(PYTEST_FLAGS) --all-isas
 	set -e; for isa in $$($(BIN)/python -c 'from fastlogreg.kernels.dispatch import active_isa, available_isas; \
 	    print(*(isa for isa in available_isas() if isa != active_isa()))'); do \
 	    echo "FASTLOGREG_ISA=$$isa"; FASTLOGREG_ISA=$$isa $(BIN)/python -m pytest $(PYTEST_FLAGS) $(ISA_TESTS); \
@@ -129,9 +138,9 @@ bench-full: $(VENV)/.bench
 	$(BIN)/python -m benchmarks.report --output $(BENCH_OUTPUT)
 
 # Where not every library has a package for the machine, those that have one; the race reports the others as missing.
-$(VENV)/.bench: $(BUILD_INPUTS) | $(BIN)/python
-	$(BIN)/python -m pip install --quiet --editable ".[bench]" || { \
-	    $(BIN)/python -m pip install --quiet --editable ".[demo]"; \
+$(VENV)/.bench: $(BUILD_INPUTS) $(VENV)/.build
+	$(INSTALL_EDITABLE) ".[bench]" || { \
+	    $(INSTALL_EDITABLE) ".[demo]"; \
 	    $(BIN)/python -c 'import tomllib; \
 	        print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["bench"], sep="\n")' | \
 	    while read library; do $(BIN)/python -m pip install --quiet "$$library" || true; done; }

@@ -37,6 +37,24 @@ def kind(request):
     return KINDS[request.param]
 
 
+def pytest_addoption(parser):
+    parser.addoption("--all-isas", action="store_true", help="the whole zoo on every instruction set, not on one")
+
+
+def pytest_collection_modifyitems(config, items):
+    """The whole zoo runs on the best instruction set; on the others what covers each kernel, or all where asked for."""
+    if config.getoption("--all-isas"):
+        return
+    best = dispatch.active_isa()
+    kept, left_out = [], []
+    for test in items:
+        params = test.callspec.params if hasattr(test, "callspec") else {}
+        covered = params.get("isa", best) == best or params.get("item", zoo.COVERING[0]) in zoo.COVERING
+        (kept if covered else left_out).append(test)
+    items[:] = kept
+    config.hook.pytest_deselected(items=left_out)
+
+
 def _peak_memory(call):
     tracemalloc.start()
     try:

@@ -1,6 +1,7 @@
 """The zoo: every kind of X that the package promises to read, each with its plain twin.
 
-``item(name)`` builds one; `NAMES` lists them all, `LARGE` those that a pass cuts into several chunks. Values are
+``item(name)`` builds one; `NAMES` lists them all, `LARGE` those that a pass cuts into several chunks, `COVERING` one of
+each way through the kernels: every layout and type, widths and lengths with and without a rest, chunks. Values are
 normal, off centre, and of different scales from column to column.
 """
 
@@ -265,3 +266,16 @@ def _add_kinds():
 _add_shapes()
 _add_kinds()
 NAMES = tuple(_BUILDERS)
+COVERING = tuple(
+    f"{layout}-{short}-{shape}"
+    for short in FLOATS
+    for layout, shapes in {
+        "C": ("9x5", "100x13", "203x70", "3003x13"),
+        "F": ("9x5", "100x13", "203x70", "3003x13"),
+        "CSR": ("9x3", "100x8", "1003x33", "4001x33"),
+    }.items()
+    for shape in shapes
+) + tuple(
+    f"{kind} {short}" for short in FLOATS for kind in ("CSR int64", "CSR duplicates", "CSR wide", "awkward columns")
+)
+assert set(COVERING) <= set(NAMES)
