@@ -66,7 +66,7 @@ def main():
 
 
 def is_slower(base, head, relative, absolute):
-    """Whether `head` seconds exceed `base` by more than a share and by more than so many seconds."""
+    """Whether `head` exceeds `base`, both in seconds, by more than the share `relative` and by more than `absolute`."""
     return head > base * (1.0 + relative) and head > base + absolute
 
 
@@ -102,7 +102,7 @@ def turns(name, builds, harness):
 
 
 def time_fits(name):
-    """What a process of `turns` runs: prints the seconds of a problem's best fit, and of which package."""
+    """What a process of `turns` runs: prints the seconds of a problem's best fit, and which package made it."""
     import warnings
 
     import fastlogreg

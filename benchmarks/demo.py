@@ -26,7 +26,7 @@ CONTENDERS = {
     "scikit-learn lbfgs": SklearnLogisticRegression,
     "scikit-learn newton-cholesky": lambda **options: SklearnLogisticRegression(solver="newton-cholesky", **options),
 }
-# Okabe and Ito's colours, told apart by eyes of every kind; markers and dashes say the same once more.
+# Okabe and Ito's colours, which the colour-blind can tell apart, too; markers and dashes say the same once more.
 LOOKS = {
     "fastlogreg": {"color": "#0072B2", "marker": "o", "linestyle": "-"},
     "scikit-learn lbfgs": {"color": "#D55E00", "marker": "s", "linestyle": "--"},
@@ -34,7 +34,7 @@ LOOKS = {
 }
 # Objectives are sums in float64: smaller differences are rounding.
 SMALLEST_GAP = 1e-15
-# A curve ends when a fit stops by itself, after so many seconds of fits, or at so many iterations.
+# A curve ends when a fit stops by itself, after 15 seconds of fits, or at 20 000 iterations.
 CURVE_SECONDS = 15.0
 CURVE_ITERATIONS = 20_000
 

@@ -16,9 +16,9 @@ import scipy.sparse as sp
 
 from benchmarks.libraries import LIBRARIES, Task
 
-# Fits are repeated, so that the best of several counts. Short ones are repeated within a round: caches get warm, and
-# the parent, which listens between the rounds, leaves them alone. Long ones disturb each other less and are repeated
-# less.
+# Fits are repeated, so that the best of several counts: in up to 7 rounds, the last of which begins within a second.
+# Short fits are repeated for 50 ms within a round: caches get warm, and the parent, which listens between the rounds,
+# leaves them alone. Long fits disturb each other less and are repeated less.
 MOST_ROUNDS = 7
 ROUND_SECONDS = 0.05
 ENOUGH_SECONDS = 1.0
@@ -115,7 +115,7 @@ def _small_data(sparse, n_classes):
 
 
 def _silence():
-    """Nothing that a library prints shall reach the screen, whatever language it is written in."""
+    """Keep what a library prints off the screen, whatever language it is written in."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 1)
     os.dup2(nowhere, 2)

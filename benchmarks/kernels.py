@@ -28,13 +28,14 @@ from fastlogreg.kernels import dispatch
 N_THREADS = 2
 DENSE_SHAPES = {(1_000_000, 28): 4.0, (1_000_000, 50): 4.0, (60_000, 784): 2.5}
 HEADER = ["what", "ours", "theirs", "ratio", "asked", "met"]
-# Logits and what belongs to them stay in the second-level cache, as they do in a pass; calls cost little beside them.
+# Samples of a call: logits and what belongs to them stay in the second-level cache, as they do in a pass, and the calls
+# themselves cost little.
 POINTWISE_SAMPLES = 16_384
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One comparison; `asked` is the least ratio, or None where nothing was."""
+    """One comparison; `asked` is the least ratio that is asked for, or None."""
 
     what: str
     ours: str
@@ -43,7 +44,7 @@ class Row:
     asked: float | None = None
 
     def cells(self):
-        # Cut, not rounded: what did not make it shall not look as if it had.
+        # Cut, not rounded: a ratio that falls short must not look as if it did not.
         ratio = f"{math.floor(100 * self.ratio) / 100:.2f}"
         asked, met = "", ""
         if self.asked is not None:

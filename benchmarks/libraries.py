@@ -21,8 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 
 SETTINGS = ("default", "tight")
-# A free intercept for libraries that penalise it: a constant column so large that its coefficient costs nothing.
-# In float32 a larger one would drown the other columns.
+# The value of a constant column that stands for a free intercept, for libraries that penalise the intercept: large
+# enough for its coefficient to cost nothing. In float32 a larger one would drown the other columns.
 LARGE_CONSTANT, LARGE_CONSTANT_SINGLE = 1e3, 1e2
 
 
@@ -64,7 +64,7 @@ class Library:
     softmax : bool
         Whether it fits more than two classes by softmax, as one objective.
     most_parameters, most_entries : float
-        Beyond so many coefficients or numbers in X it is not tried, for `limit_reason`.
+        The most coefficients, and the most numbers in X, that it is tried with; `limit_reason` says why.
     notes : dict
         For a setting, how its objective differs.
     exact : bool

@@ -44,7 +44,7 @@ def description():
 
 
 def version():
-    """Of fastlogreg, and the commit where this is a checkout of git."""
+    """The version of fastlogreg, and the commit where this is a checkout of git."""
     command = ["git", "-C", str(REPOSITORY), "describe", "--always", "--dirty", "--exclude=*"]
     try:
         commit = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
@@ -87,7 +87,7 @@ class ReadSweeps:
 
 
 def read_bandwidth(n_threads):
-    """Bytes a second that so many threads read from memory, measured now."""
+    """Bytes per second that `n_threads` threads read from memory, measured now."""
     array = np.ones(40_000_000)
     with ReadSweeps(array, n_threads) as sweeps, threadpool_limits(1, "blas"):
         return array.nbytes / min(best_seconds(sweeps.functions(), rounds=10).values())

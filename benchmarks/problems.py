@@ -63,7 +63,7 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """How to come by a problem, without doing it yet."""
+    """How to make a problem, which is not made yet."""
 
     group: str
     data: Callable
@@ -112,7 +112,7 @@ def real(name, positive=None):
 def fetched(fetch, positive):
     """A set that scikit-learn downloads and keeps."""
     try:
-        with warnings.catch_warnings(action="ignore", category=UserWarning):  # that it tries once more
+        with warnings.catch_warnings(action="ignore", category=UserWarning):  # it warns that it tries once more
             X, y = fetch()
     except OSError:
         raise Unavailable("offline, and it was not downloaded before") from None
@@ -194,7 +194,7 @@ def random_sparse(n_samples, n_features, density):
 
 
 def power_law(n_samples, n_features, entries_a_row):
-    """CSR with as many entries in every row, whose columns' frequencies fall with the power 2/3 of their rank.
+    """CSR with equally many entries in every row, whose columns' frequencies fall with the power 2/3 of their rank.
 
     A row's k-th entry has its column among ``n_features / entries_a_row^3`` times the numbers from k^3 to (k + 1)^3, so
     that columns rise along the row.

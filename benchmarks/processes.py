@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from benchmarks.fit import ROUND_SECONDS, obey
 
-# Loading the data, importing and compiling the library, fitting a small problem.
+# Seconds that a process has before its fit, to load the data, import and compile the library and fit a small problem.
 START_SECONDS = 60.0
 
 
 @dataclass(slots=True)
 class Outcome:
-    """What a child told before its end; `status` and `note` as in `benchmarks.records.Row`."""
+    """What a child process reported; `status` and `note` as in `benchmarks.records.Row`."""
 
     status: str = "ok"
     note: str = ""
@@ -24,7 +24,7 @@ class Outcome:
     solution: tuple | None = None
 
     def count(self, n_fits, seconds, peak, n_passes, coef, intercept):
-        """Add `n_fits` fits, of which the fastest took so many `seconds`."""
+        """Add `n_fits` fits, the fastest of which took `seconds`."""
         if self.seconds is None or seconds < self.seconds:
             self.seconds = seconds
         if self.n_fits == 0:

@@ -1,4 +1,4 @@
-"""What a race leaves behind: a row a fit in a CSV file, and beside it the machine and the configuration in JSON."""
+"""What a race leaves behind: a CSV file with a row for each setting of a library, and its configuration in JSON."""
 
 import csv
 import json
@@ -9,6 +9,21 @@ from benchmarks.libraries import OURS
 from benchmarks.reference import relative_gap
 
 TARGETS = (1e-3, 1e-6, 1e-9)
+# The README has ten problems of every kind and size, the closest and the lost among them, at the gap that a careful
+# user asks for.
+README_TARGET = 1e-6
+README_PROBLEMS = (
+    "breast_cancer",
+    "random_500x30",
+    "breast_cancer_l1",
+    "tall_1000000x50",
+    "skin_poly",
+    "wide_300x5000",
+    "hflights",
+    "a9a",
+    "imdb",
+    "covtype20k_classes",
+)
 REFERENCE = "reference"
 DEFAULT_FOLDER = Path(__file__).with_name("results")
 
@@ -95,7 +110,7 @@ def with_gaps(rows):
 
 @dataclass(frozen=True, slots=True)
 class Duel:
-    """For a problem and a gap: our fastest fit that got there, and the fastest of another library; None for none."""
+    """For a problem and a gap: our fastest fit that got there, or None, and the fastest of another library, or None."""
 
     problem: str
     target: float
@@ -104,7 +119,7 @@ class Duel:
 
     @property
     def ratio(self):
-        """Their time in ours: above one we are faster. None unless both got there."""
+        """Their time divided by ours: above one we are faster. None unless both got there."""
         return self.other.seconds / self.ours.seconds if self.ours and self.other else None
 
 
@@ -126,6 +141,13 @@ def duels(rows):
                 )
             )
     return found
+
+
+def telling_duels(rows):
+    """The duels of the `README_PROBLEMS` to the `README_TARGET`; of all problems where none of these was raced."""
+    found = [duel for duel in duels(rows) if duel.target == README_TARGET]
+    telling = [duel for duel in found if duel.problem in README_PROBLEMS]
+    return sorted(telling, key=lambda duel: README_PROBLEMS.index(duel.problem)) or found
 
 
 def by_problem(rows):
@@ -185,7 +207,7 @@ def of_other_problems(folder, name, problems, configuration):
     Raises
     ------
     AnotherMachineError
-        If machine, threads, limit or other libraries differ: such rows do not stand beside one another.
+        If machine, threads, limit or other libraries differ: such rows cannot be compared.
     """
     if not (folder / f"{name}.csv").exists():
         return []

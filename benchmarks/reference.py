@@ -6,10 +6,10 @@ Plain NumPy in float64, and nothing of fastlogreg: what judges the fits shares n
 import numpy as np
 import scipy.sparse as sp
 
-# Beyond so many parameters the reference is not computed: its eigendecompositions would take minutes.
+# Beyond 1001 parameters the reference is not computed: its eigendecompositions would take minutes.
 MOST_PARAMETERS = 1001
 MOST_ITERATIONS = 300
-# A block of rows, made dense and standardised, takes a few megabytes.
+# Numbers in a block of rows, made dense and standardised: some megabytes.
 BLOCK_VALUES = 1 << 20
 
 
@@ -87,7 +87,7 @@ def _truncated_newton_step(gradient, hessian):
 
 
 class _Standardised:
-    """The mean objective in standardised coordinates: a row a class (one for two), the intercept last in each.
+    """The mean objective in standardised coordinates: a row for each class, or one for two, with the intercept last.
 
     X is standardised block by block.
     """

@@ -1,4 +1,4 @@
-"""RESULTS.md, one section a benchmark: each script replaces its own and leaves the others."""
+"""RESULTS.md has one section for each benchmark: each script replaces its own and leaves the others."""
 
 from pathlib import Path
 

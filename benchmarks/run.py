@@ -22,7 +22,8 @@ from benchmarks.progress import Progress
 from benchmarks.records import REFERENCE, Row
 
 NAME = "race"
-# The time limit of small problems, a second at least: some thousand readings of X, by each class.
+# Seconds that a fit of a small problem may take for each entry of X and row of coefficients: those of some thousand
+# readings of X. The limit is at least a second.
 SECONDS_PER_ENTRY = 2e-6
 
 

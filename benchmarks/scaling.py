@@ -125,7 +125,7 @@ def section(rows, configuration, pictures):
             "fastlogreg's default fit, one axis varied at a time. An exponent of 1 means that twice as much takes "
             "twice as long; -1 for threads would be perfect.",
             machine_list(configuration["machine"]),
-            f"![scaling]({pictures}/scaling.svg)",
+            f"![scaling]({pictures}/scaling.png)",
             table(["quantity", "grows with", "exponent"], fitted),
             table(HEADER, [cells(row) for row in rows]),
         ]

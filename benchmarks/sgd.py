@@ -32,7 +32,7 @@ from fastlogreg import LogisticRegression, SGDLogisticRegression
 
 ALPHA = 1e-4
 SETS = ("skin_poly", "hflights", "imdb", "hotel", "a9a", "1e6 x 50")
-# What counts as near the minimum, relatively, and the passes that are tried to come there.
+# The relative excess that counts as near the minimum, and the numbers of passes that are tried to get there.
 NEAR = 0.01
 PASSES = (1, 2, 4, 8, 16, 32)
 # Seconds of a turn at least: short fits are repeated.
@@ -153,7 +153,7 @@ def _milliseconds(seconds, excess):
 
 @dataclass
 class Side:
-    """Of one library: ``fit(passes)`` gives a model, and ``value(model)`` its objective."""
+    """One library: ``fit(passes)`` gives a model, and ``value(model)`` its objective."""
 
     fit: Callable
     value: Callable
@@ -166,12 +166,12 @@ class Side:
         )
 
     def fewest_passes(self, enough):
-        """A number of `PASSES` whose objective is low enough, or None."""
+        """The first of `PASSES` whose objective is at most `enough`, or None."""
         return next((passes for passes in PASSES if self.value(self.fit(passes)) <= enough), None)
 
 
 def seconds_of(sides, passes, rounds):
-    """The seconds of a fit of each side with so many passes, infinite for None."""
+    """The seconds of a fit of each side with its number of `passes`; infinite where that is None."""
     best = best_seconds(
         {i: partial(side.fit, count) for i, (side, count) in enumerate(zip(sides, passes, strict=True)) if count},
         rounds,
@@ -182,7 +182,7 @@ def seconds_of(sides, passes, rounds):
 
 @contextmanager
 def vowpal_wabbit(X, y):
-    """Its `Side`, whose values are NaN where it is not installed."""
+    """The `Side` of Vowpal Wabbit, whose values are NaN where it is not installed."""
     try:
         from vowpalwabbit import Workspace
     except ImportError:
@@ -226,7 +226,7 @@ def memmap_rows(folder):
 
 
 def memmap_fit(path):
-    """Seconds of one pass, and the resident MB before it and at most."""
+    """Seconds of one pass, and the most MB of memory resident before it and in all."""
     n_samples = os.path.getsize(path) // (8 * MEMMAP_COLUMNS)
     X = np.memmap(path, dtype=np.float64, mode="r", shape=(n_samples, MEMMAP_COLUMNS))
     y = np.arange(n_samples, dtype=np.int64).astype(np.int8) & 1

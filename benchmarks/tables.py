@@ -21,7 +21,7 @@ def gap(value):
 
 
 def ratio(value):
-    """Cut, not rounded: what lost shall not look like a draw."""
+    """A ratio of times, cut and not rounded: what lost must not look like a draw."""
     return "" if value is None else f"{int(100 * value) / 100:.2f}" if value < 10 else f"{int(value)}"
 
 
@@ -49,7 +49,7 @@ def duel_cells(duel):
 
 
 def short_cells(duel):
-    """A duel for a table that has one line a problem."""
+    """A duel for a table that has one line for each problem."""
     row = duel.ours or duel.other
     size = [f"{row.n_samples} x {row.n_features}", str(row.n_classes)] if row else ["", ""]
     cells = duel_cells(duel)

@@ -20,7 +20,7 @@ def best_seconds(functions, rounds, shortest=0.0):
     functions : dict of callables
     rounds : int
     shortest : float, default=0.0
-        A turn calls its function until so many seconds have passed, at least once.
+        Seconds that a turn lasts at least: until then it calls its function again.
 
     Returns
     -------
