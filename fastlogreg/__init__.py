@@ -3,8 +3,6 @@
 from fastlogreg import bce
 from fastlogreg.estimators.logistic import LogisticRegression
 from fastlogreg.estimators.stochastic import SGDLogisticRegression
-from fastlogreg.runtime.versions import show_versions
-
-__version__ = "0.1.0"
+from fastlogreg.runtime.versions import __version__, show_versions
 
 __all__ = ["LogisticRegression", "SGDLogisticRegression", "__version__", "bce", "show_versions"]

@@ -18,7 +18,7 @@ What holds for all of them:
   counts for nothing, even where its loss is infinite.
 * ``reduction="none"`` gives the (weighted) loss of each sample, ``"sum"`` their sum, ``"mean"`` the sum divided by the
   total weight, which is the number of samples where there are no weights. A gradient is that of the reduced loss in
-  each element: one value an element, which ``"mean"`` divides by the total weight and ``"sum"`` does not; ``"none"``
+  each element: one value per element, which ``"mean"`` divides by the total weight and ``"sum"`` does not; ``"none"``
   is the gradient of each sample's own loss. So they differ in shape only for `coef_grad`, which sums over samples.
 * Results are float32 where logits, prob or X are float32, whatever targets and weights are, and float64 otherwise.
   They are computed in float64 and rounded at the end; what float32 cannot hold is infinite. 0-d arguments give scalars.
@@ -59,7 +59,7 @@ __all__ = [
     "sigmoid_grad",
 ]
 
-# Asking how many threads there are costs as much as so many samples or entries of X on one thread.
+# Up to 30 000 samples or entries of X, asking how many threads there are costs as much as one thread needs for all.
 _SERIAL_TERMS = 30_000
 
 
@@ -326,10 +326,10 @@ def coef_grad(X, target, coef, intercept=0.0, *, sample_weight=None, reduction="
 
 
 def input_grad(X, target, coef, intercept=0.0, *, sample_weight=None, reduction="mean"):
-    """Gradient of the cross-entropy of the logits ``X w + b`` in X: what the layer that made X is to be given.
+    """Gradient of the cross-entropy of the logits ``X w + b`` in X.
 
-    Row i is ``dL/dx_i = dL/du_i du_i/dx_i = (ŷ_i - p_i) wᵀ``. In a network whose last layer is logistic, this is where
-    backpropagation goes on; see the comments on the first answer of [1].
+    Row i is ``dL/dx_i = dL/du_i du_i/dx_i = (ŷ_i - p_i) wᵀ``. In a network whose last layer is logistic, this is what
+    backpropagation hands on to the layer that made X; see the comments on the first answer of [1].
 
     Parameters
     ----------

@@ -13,7 +13,8 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression, SGDLogisticRegression
-from fastlogreg.steps import Rows
+from fastlogreg.data.design import as_design
+from fastlogreg.data.rows import Rows
 
 KINDS = {
     "scheduled": {"learning_rate": "optimal"},
@@ -77,7 +78,7 @@ def settings_of(**options):
 def solution_of(steps, X, y, weight=None, order=None):
     """Coefficients and intercept after an epoch."""
     steps.begin_epoch()
-    steps.feed(Rows(X), np.asarray(y, dtype=float), weight, order)
+    steps.feed(Rows(as_design(X)), np.asarray(y, dtype=float), weight, order)
     steps.end_epoch()
     return steps.solution()
 

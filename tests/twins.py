@@ -1,6 +1,7 @@
 """Slow, plain twins of what the package computes: the textbook's formulae, on dense X, in X's precision.
 
-Shapes as in the package: X (n, d), coef (K, d), intercept (K,), logits and target (K, n), weight (n,).
+Shapes as in the package: X (n, d), coef (K, d), intercept (K,), logits and target (K, n), weight (n,), and an offset in
+the shape of the logits, or (n,) for one output.
 """
 
 import numpy as np
@@ -27,22 +28,22 @@ def curvatures(u):
     return sigmoid(u) * sigmoid(-u)
 
 
-def value(X, target, weight, l2, coef, intercept):
+def value(X, target, weight, l2, coef, intercept, offset=0.0):
     """The mean objective."""
-    loss = weight * losses(logits(X, coef, intercept), target)
+    loss = weight * losses(logits(X, coef, intercept) + offset, target)
     return loss.sum() / weight.sum() + l2 / 2 * (coef**2).sum()
 
 
-def gradient(X, target, weight, l2, coef, intercept):
+def gradient(X, target, weight, l2, coef, intercept, offset=0.0):
     """Of `value` in the coefficients (K, d) and in the intercepts (K,)."""
-    residual = weight * residuals(logits(X, coef, intercept), target)
+    residual = weight * residuals(logits(X, coef, intercept) + offset, target)
     return residual @ X / weight.sum() + l2 * coef, residual.sum(axis=1) / weight.sum()
 
 
-def hessian(X, weight, l2, coef, intercept):
+def hessian(X, weight, l2, coef, intercept, offset=0.0):
     """Of `value` for one output, (d + 1, d + 1), the intercept last."""
     Z = np.column_stack([X, np.ones_like(X[:, :1])])
-    curvature = weight * curvatures(logits(X, coef, intercept))[0]
+    curvature = weight * curvatures(logits(X, coef, intercept) + offset)[0]
     matrix = (Z.T * curvature) @ Z / weight.sum()
     matrix[:-1, :-1] += l2 * np.eye(X.shape[1])
     return matrix
@@ -89,23 +90,23 @@ def softmax_losses(u, target):
     return (target * (np.log(np.exp(shifted).sum(axis=1, keepdims=True)) - shifted)).sum(axis=1)
 
 
-def softmax_value(X, target, weight, l2, coef, intercept):
+def softmax_value(X, target, weight, l2, coef, intercept, offset=0.0):
     """The mean objective of K classes."""
-    loss = weight @ softmax_losses(softmax_logits(X, coef, intercept), target)
+    loss = weight @ softmax_losses(softmax_logits(X, coef, intercept) + offset, target)
     return loss / weight.sum() + l2 / 2 * (coef**2).sum()
 
 
-def softmax_gradient(X, target, weight, l2, coef, intercept):
+def softmax_gradient(X, target, weight, l2, coef, intercept, offset=0.0):
     """Of `softmax_value` in the coefficients (K, d) and in the intercepts (K,)."""
-    residual = weight[:, None] * (softmax(softmax_logits(X, coef, intercept)) - target)
+    residual = weight[:, None] * (softmax(softmax_logits(X, coef, intercept) + offset) - target)
     return residual.T @ X / weight.sum() + l2 * coef, residual.sum(axis=0) / weight.sum()
 
 
-def softmax_hessian(X, weight, l2, coef, intercept):
+def softmax_hessian(X, weight, l2, coef, intercept, offset=0.0):
     """Of `softmax_value` (K (d + 1), K (d + 1)): for each class its coefficients, then its intercept."""
     n_classes, width = len(coef), X.shape[1] + 1
     Z = np.column_stack([X, np.ones(len(X))])
-    prob = softmax(softmax_logits(X, coef, intercept))
+    prob = softmax(softmax_logits(X, coef, intercept) + offset)
     curvature = prob[:, :, None] * (np.eye(n_classes) - prob[:, None, :])
     matrix = np.einsum("i,ikl,ia,ib->kalb", weight / weight.sum(), curvature, Z, Z, optimize=True)
     matrix = matrix.reshape(n_classes * width, n_classes * width)

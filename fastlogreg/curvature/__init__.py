@@ -1,1 +1,1 @@
-"""What is known of a Hessian: factored, secant pairs, a sample's, blocks of classes, sparse."""
+"""What is known of a Hessian: its factor, secant pairs, its blocks from a sample of the rows, its sparse matrix."""

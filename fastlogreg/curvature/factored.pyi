@@ -20,6 +20,3 @@ class FactoredHessian:
 def diagonal_inverse(
     diagonal: _Float64, block: FactoredHessian | None = None, places: NDArray[np.intp] | None = None
 ) -> Callable[[_Float64], _Float64]: ...
-def dual_sums(
-    direction: _Float64, residual: _Float64, gradient: _Float64, ridge: _Float64, rounding: float
-) -> tuple[bool, bool, float, float]: ...

@@ -1,36 +1,33 @@
-"""Newton directions from a factored Hessian, and what a direction proves."""
+"""Newton directions from a factored Hessian."""
 
 import numpy as np
 import scipy.linalg
 
-from libc.math cimport INFINITY, fabs, sqrt
+from libc.math cimport sqrt
 from libc.string cimport memcpy
 from scipy.linalg.cython_blas cimport dsymv, dtrsv
 from scipy.linalg.cython_lapack cimport dpotrf
 
-# The least share of a column that those before it must leave over for Cholesky, and of the largest eigenvalue that
-# counts for one.
+# For Cholesky, the columns before one must leave more than this share of its diagonal entry.
 cdef double INDEPENDENT = 1e-11
+# An eigenvalue counts if it is more than this share of the largest.
 cdef double NEGLIGIBLE = 1e-13
-# Below this share of the largest, an eigenvector has more than traces of those of the other eigenvalues.
+# Below this share of the largest eigenvalue, rounding mixes an eigenvector with those of the other eigenvalues.
 cdef double BLURRED = 1e-9
-# What an eigenvalue that does not count may be of the largest: the matrix tells no less, and products, whose terms are
-# as small as the directions are flat, no less than this, or than so many times the square of what logits are known to.
+# Rounding hides smaller eigenvalues than these: in the matrix, below ROUNDING of the largest; in products, whose terms
+# are as small as the direction is flat, below ROUNDING_OF_PRODUCTS of the largest, or below ROUNDING_OF_LOGITS times
+# the square of the logits' rounding error.
 cdef double ROUNDING = 2.0 ** -52
 cdef double ROUNDING_OF_PRODUCTS = 1e-20
 cdef double ROUNDING_OF_LOGITS = 1e4
-# The share of the gradient that a direction may leave in unpenalised parameters: as rounding, and without a penalty,
-# for an estimate.
-cdef double EXPLAINED = 1e-8
-cdef double NEARLY_EXPLAINED = 0.1
 
 
 cdef class FactoredHessian:
-    """A Hessian (p, p), solved with by Cholesky, or where it is singular in the span of its eigenvectors.
+    """A Hessian (p, p) whose equations are solved by Cholesky, or, if it is singular, in the span of its eigenvectors.
 
-    What these do not explain of the gradient, as where samples are so far on the wrong side that their curvature is
-    lost, is descended with the largest eigenvalue's step. Along a parameter without any curvature, the solution is the
-    negative gradient.
+    The part of the gradient outside of that span is divided by the largest eigenvalue; there is one where samples lie
+    on the wrong side, with a curvature that rounding hides. Along a parameter without any curvature, the solution is
+    the negative gradient.
 
     Attributes
     ----------
@@ -79,7 +76,7 @@ cdef class FactoredHessian:
 
     def hidden_gain(self, residual):
         """What the objective may still fall by where a direction has left a residual (p,) because rounding hides the
-        curvature: the gain of a model with that slope and the least curvature that it may have. None by Cholesky.
+        curvature: the gain of a model with that slope and the least curvature that it may have. Zero by Cholesky.
         """
         if self._eigen is None:
             return 0.0
@@ -89,10 +86,10 @@ cdef class FactoredHessian:
         return 0.5 * float(np.sum(known**2 / eigenvalues) + np.sum(rest**2) / self._least)
 
     def resolve(self, objective):
-        """Find the curvature that rounding blurs or hides by products with the Hessian; whether there is any to find.
+        """Find the curvature that rounding blurs or hides, by products with the Hessian; False if there is none.
 
-        The terms of a product are as small as the direction is flat, where the matrix's are of size one and cancel. As
-        many passes as there are such directions, and two for each solution from then on.
+        The terms of a product are as small as the direction is flat, where those of the matrix are of size one and
+        cancel. It takes a pass for each such direction, and two for each solution from then on.
         """
         if self._eigen is None or self._dot is not None or self._blurred.shape[1] == 0:
             return False
@@ -110,7 +107,7 @@ cdef class FactoredHessian:
         return True
 
     cdef bint _factorize(self):
-        """Cholesky in place; whether it went well."""
+        """Factor by Cholesky, in place; returns whether that succeeded."""
         cdef int p = <int>self._triangles.shape[0], info = 0
         cdef Py_ssize_t j
         if p == 0:
@@ -158,7 +155,7 @@ cdef class FactoredHessian:
         cdef double[::1] direction = vector, residual = rest, step = self._scratch
         for j in range(p):
             residual[j] = gradient[j]
-        for _ in range(2):  # once refined
+        for _ in range(2):  # the second time to refine the solution
             for j in range(p):
                 step[j] = residual[j]
             self._solve(step)
@@ -196,16 +193,16 @@ cdef class FactoredHessian:
             self._exchange_diagonals()
 
     cdef void _exchange_diagonals(self) noexcept:
-        """Put the matrix's in the factor's place, or back."""
+        """Put the matrix's diagonal in the place of the factor's, or back."""
         cdef Py_ssize_t j
         for j in range(self._diagonal.shape[0]):
             self._triangles[j, j], self._diagonal[j] = self._diagonal[j], self._triangles[j, j]
 
 
 def diagonal_inverse(diagonal, FactoredHessian block=None, places=None):
-    """The function that applies the inverse of a diagonal (p,), and in some places that of a block instead.
+    """The function that applies the inverse of a diagonal (p,), or at `places` that of a Hessian's `block` instead.
 
-    Where the diagonal is zero, and no block is, a vector stays as it is.
+    Where the diagonal is not positive, and no block applies, a vector stays as it is.
     """
     inverse = np.divide(1.0, diagonal, out=np.ones_like(diagonal), where=diagonal > 0)
 
@@ -216,38 +213,3 @@ def diagonal_inverse(diagonal, FactoredHessian block=None, places=None):
         return result
 
     return apply
-
-
-def dual_sums(const double[::1] direction, const double[::1] residual, const double[::1] gradient,
-              const double[::1] ridge, double rounding):
-    """What the bound of `step_along` is made of, all from vectors (p,).
-
-    Returns
-    -------
-    explained : bool
-        Whether the direction leaves the dual point feasible in the unpenalised parameters, or, without a penalty, a
-        tenth of the gradient at most.
-    strictly : bool
-        Whether it is feasible up to `rounding`, which makes the bound more than an estimate.
-    loss_curvature : float
-        ``v' H_loss v``.
-    penalty_gap : float
-        ``sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)``; residuals within `rounding` are none.
-    """
-    cdef Py_ssize_t j
-    cdef double largest_residual = 0.0, largest_slope = 0.0, loss_curvature = 0.0, penalty_gap = 0.0, mismatch
-    cdef bint penalised = False
-    for j in range(direction.shape[0]):
-        largest_slope = max(largest_slope, fabs(gradient[j]))
-        loss_curvature += direction[j] * (residual[j] - gradient[j] - ridge[j] * direction[j])
-        if ridge[j] > 0:
-            penalised = True
-            mismatch = (residual[j] if fabs(residual[j]) > rounding else 0.0) - ridge[j] * direction[j]
-            penalty_gap += mismatch * mismatch / ridge[j]
-        elif residual[j] != residual[j]:
-            largest_residual = INFINITY
-        else:
-            largest_residual = max(largest_residual, fabs(residual[j]))
-    cdef bint strictly = largest_residual <= max(EXPLAINED * largest_slope, rounding)
-    cdef bint explained = strictly or (not penalised and largest_residual <= NEARLY_EXPLAINED * largest_slope)
-    return explained, strictly, loss_curvature, 0.5 * penalty_gap

@@ -8,7 +8,8 @@ from collections import deque
 import numpy as np
 from scipy.linalg.blas import daxpy
 
-# Pairs remembered. More spare passes over X on badly conditioned data and cost 4 * MEMORY * d operations an iteration.
+# Secant pairs remembered. More of them spare passes over X on badly conditioned data; in all they cost 4 * MEMORY * d
+# operations in each iteration.
 MEMORY = 30
 
 
@@ -44,7 +45,7 @@ class InverseHessian:
             self._pairs.append((step, change, product))
 
     def dot(self, gradient):
-        """The two-loop recursion."""
+        """``H^-1 gradient`` by the two-loop recursion."""
         result = gradient.copy()
         shares = []
         for step, change, product in reversed(self._pairs):

@@ -1,23 +1,21 @@
-"""The Hessian of sparse data as a sample of the rows knows it: a block of the fullest columns, and a diagonal.
+"""The Hessian of sparse data as a sample of the rows knows it: its block of the fullest columns, and a diagonal.
 
-On one-hot data few columns hold nearly all entries, and the Hessian among them is what makes the problem hard; the rare
-ones have little to do with one another. A sample of the rows knows that block well enough to step with: see
-`fastlogreg.curvature.pilot` for the rates. The diagonal of all columns is known from the standardised coordinates.
+On one-hot data few columns hold nearly all entries, and the Hessian's block of these columns is what makes the problem
+hard; the rare ones have little to do with one another. A sample of the rows knows that block well enough to step with:
+see `fastlogreg.curvature.pilot` for the rates. The diagonal of all columns is known from the standardised coordinates.
 """
 
 import numpy as np
 
 from fastlogreg.curvature.factored import FactoredHessian, diagonal_inverse
-from fastlogreg.curvature.pilot import MIN_CARRIERS, MIN_ENTRIES, stratified_rows
+from fastlogreg.curvature.pilot import MIN_CARRIERS, stratified_rows
 
-# The sample is this part of the rows: its Hessians cost as little beside a pass over all of them as what they miss does
-# beside what changes along a step.
+# The sample is this part of the rows. Its Hessians then cost little beside a pass over all rows, and what they miss is
+# little beside what changes along a step.
 SHARE = 1 / 12
-# More columns take longer to factor than the passes they spare.
+# More than 256 columns take longer to factor than the passes that they spare.
 MAX_COLUMNS = 256
-# With fewer rows the rare columns are many and all that matters.
-MIN_ROWS_A_COLUMN = 8
-# A column with a smaller part of its mean square in the sample is better left to the diagonal.
+# A column whose mean square in the sample is less than a tenth of that in all rows is better left to the diagonal.
 KNOWN = 0.1
 
 
@@ -26,30 +24,27 @@ class SampledBlock:
 
     @classmethod
     def of(cls, objective):
-        """The block, or None where it does not pay: dense or small data, fewer than 8 rows a column, several outputs.
+        """The inverses, or None where the sample's rows weigh nothing, or where all columns are rare in it.
 
-        None also where the sample's rows weigh nothing, or where all columns are rare in it.
+        The objective is of two classes, over CSR X in this process's memory.
         """
-        design = objective.design
-        enough = design.n_entries >= MIN_ENTRIES and design.n_samples >= MIN_ROWS_A_COLUMN * design.n_features
-        if not (design.is_sparse and enough and objective.n_outputs == 1):
-            return None
-        rows = stratified_rows(design.n_samples, int(SHARE * design.n_samples))
-        if objective.sample_weight is not None and not objective.sample_weight[rows].any():
+        design, n_samples = objective.passes.local.design, objective.n_samples
+        rows = stratified_rows(n_samples, int(SHARE * n_samples))
+        samples = objective.passes.local.samples.take(rows)
+        if samples.total_weight == 0:
             return None
         columns, sample = design.take(rows).fullest_columns(MAX_COLUMNS, MIN_CARRIERS)
-        return cls(objective, rows, columns, sample) if len(columns) else None
+        return cls(objective, rows, samples, columns, sample) if len(columns) else None
 
-    def __init__(self, objective, rows, columns, design):
+    def __init__(self, objective, rows, samples, columns, design):
         self._objective, self._rows, self._design = objective, rows, design
         self.columns = columns
-        weight = None if objective.sample_weight is None else objective.sample_weight[rows]
-        self._total_weight = float(len(rows) if weight is None else weight.sum())
-        d, fit_intercept = objective.design.n_features, objective.fit_intercept
+        self._total_weight = samples.total_weight
+        d, fit_intercept = objective.n_features, objective.fit_intercept
         self._places = np.concatenate([columns, np.arange(d, d + fit_intercept)])
         self._coordinates = objective.coordinates.of_columns(columns)
-        self._mean_squares = np.where(objective.ridge < 1.0, 1.0 - objective.ridge, 0.0)
-        self._stretch, self._known = self._mending(weight)
+        self._mean_squares = objective.mean_squares
+        self._stretch, self._known = self._mending(samples.weight)
 
     def _mending(self, weight):
         """What the block's parameters (p,) are to be stretched by, to have their mean squares in all rows, and which of
@@ -68,12 +63,12 @@ class SampledBlock:
     def inverse(self, hessian):
         """The function that applies the inverse of the objective's `Hessian`: gradient in. No pass over all rows.
 
-        Columns too rare for the sample add up, in directions where the others cancel, to no more than the part of the
-        rows that it takes to be known; the diagonal gets that much.
+        In directions where the known columns cancel, those too rare for the sample remain. They add up to no more than
+        the part of the rows that makes a column known, and that part of its diagonal is added to the block.
         """
-        places, ridge = self._places, self._objective.ridge
+        places, ridge = self._places, self._objective.penalty.curvature
         squares = hessian.mean_curvature() * self._mean_squares
-        gram = self._design.gram(hessian.curvature[0][self._rows], self._coordinates.center)
+        gram = self._design.gram(hessian.of_loss.curvature[self._rows], self._coordinates.center)
         matrix = self._coordinates.gram(gram, 1.0 / self._total_weight) * np.outer(self._stretch, self._stretch)
         unseen = np.where(self._known, MIN_CARRIERS / len(self._rows), 1.0)
         matrix[np.diag_indices_from(matrix)] += ridge[places] + unseen * squares[places]

@@ -1,10 +1,11 @@
 """The Hessian of sparse data as a matrix, where X has many columns and most are rare: products, and a near inverse.
 
 See `fastlogreg.data.sparse_gram` for what is stored. Numeric columns and frequent categories depend on one another, and
-rare categories on them and on the other groups of rare ones. The near inverse solves with a matrix that has the
-Hessian's block of the fullest columns and its links to the rare ones, and ``(D + L) D^-1 (D + L')`` for the rare ones
-among themselves, of their diagonal D and lower triangle L: a symmetric Gauss-Seidel sweep. What it has more than the
-Hessian is ``L D^-1 L'``, which is positive, so what eliminating the rare columns leaves of the block is positive, too.
+rare categories on them and on the other groups of rare ones. The near inverse is that of a matrix which has the
+Hessian's block of the fullest columns, the Hessian's entries that link these to the rare columns, and for the rare
+columns among themselves ``(D + L) D^-1 (D + L')``, with their diagonal D and lower triangle L: a symmetric Gauss-Seidel
+sweep. It exceeds the Hessian by ``L D^-1 L'``, which is positive, so what eliminating the rare columns leaves of the
+block is positive, too.
 """
 
 import numpy as np
@@ -22,28 +23,29 @@ class SparseHessian:
         Summed anew, so that it serves one Hessian at a time.
     point : Point
     rest : FactoredHessian, default=None
-        That of a Hessian near by, which spares making it.
+        That of a Hessian at a point near by, to be used again.
 
     Attributes
     ----------
     rest : FactoredHessian
-        The block without the rare columns.
+        The Hessian's block of the fullest columns, the rare ones eliminated from it.
     """
 
     def __init__(self, objective, gram, point, rest=None):
         self.objective, self._gram = objective, gram
         factor = 1.0 / objective.total_weight
-        d, columns, rare = objective.design.n_features, gram.columns, gram.rare
+        d, columns, rare = objective.n_features, gram.columns, gram.rare
+        ridge = objective.penalty.curvature
         coordinates = objective.coordinates.of_columns(columns)
         self._center = coordinates.center
-        gram.sum(factor * objective.hessian(point).curvature[0], self._center)
+        gram.sum(factor * objective.hessian(point).of_loss.curvature, self._center)
         self._places = np.concatenate([columns, np.arange(d, d + objective.fit_intercept)])
         self._scale, self._rare_center = objective.inverse_scale[rare], objective.center[rare]
-        diagonal = gram.squares + objective.l2
+        diagonal = gram.squares + objective.penalty_of_coef.curvatures(d)[rare]
         self._diagonal = np.where(diagonal > 0, diagonal, 1.0)
         if rest is None:
             left = gram.block - gram.swept_links(self._diagonal)
-            rest = FactoredHessian(coordinates.gram(left, 1.0, objective.ridge[self._places]))
+            rest = FactoredHessian(coordinates.gram(left, 1.0, ridge[self._places]))
         self.rest = rest
 
     def dot(self, direction):
@@ -60,13 +62,15 @@ class SparseHessian:
         gram.add_product(of_rare, of_block, rare, block)
         product = np.empty((1, coef.size))
         product[0, gram.columns], product[0, gram.rare] = block[:-1], rare
-        objective.count(gram.n_stored / objective.design.n_entries)
-        return objective.coordinates.gradient(product, block[-1:], 1.0, objective.ridge, direction)
+        objective.count(gram.n_stored / objective.passes.n_entries)
+        result = objective.coordinates.gradient(product, block[-1:], 1.0)
+        objective.penalty.add_product(direction, result)
+        return result
 
     def inverse(self, gradient):
         """An approximate ``H^-1 gradient``, symmetric and positive.
 
-        In between, rare columns lie about zero and not about their centers, as the Gram matrix has them.
+        Meanwhile rare columns are not centered, as the Gram matrix has them about zero.
         """
         objective, gram, center = self.objective, self._gram, self._center
         coordinates = objective.coordinates

@@ -1,3 +1,3 @@
-"""The matrix X, the samples and the passes over them: the only layer that knows how X lies in memory, and the only holder of
-vectors of n numbers.
+"""The matrix X, the samples and the passes over them: the only layer that knows how X lies in memory, and the only
+holder of vectors of n numbers.
 """

@@ -16,6 +16,7 @@ cdef struct pass_job:
     const double *coef
     const double *intercept
     targets target                # n_outputs x n
+    const double *offset          # n_outputs x n, added to the logits, or NULL
     const double *of_samples      # what else a pass reads with the samples: see each pass
     const double *weight
     const double *shift
@@ -28,9 +29,9 @@ cdef class Design:
     cdef readonly Py_ssize_t n_passes
     cdef readonly Py_ssize_t n_threads
     cdef readonly object X
-    cdef design_view _view
-    cdef const layout_kernels *_kernels
-    cdef const block_kernels *_pointwise
+    cdef design_view view
+    cdef const layout_kernels *kernels
+    cdef const block_kernels *pointwise
     cdef object _keep_alive
     cdef double[::1] _partials
     cdef double[::1] _scratch
@@ -38,19 +39,27 @@ cdef class Design:
     cdef void check_shape(self, str name, Py_ssize_t n_rows, Py_ssize_t n_columns, Py_ssize_t n_outputs) except *
     cdef void check_weight(self, const double[::1] weight) except *
     cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
-                                targets target, const double *weight, double *logits, double *sums) except *
+                                targets target, const double *weight, const double *offset, double *logits,
+                                double *sums) except *
     cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1
     cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *
     cdef void _check_columns(self, const double[::1] of_columns) except *
-    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
-                       Py_ssize_t readings=*)
-    cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
+    cdef pass_job pass_job_of(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
+                              Py_ssize_t readings=*)
+    cdef void give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
     cdef Py_ssize_t _threads(self, const pass_job *job)
-    cdef _run(self, chunk_function chunk, pass_job *job)
-    cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept
-    cdef Py_ssize_t _entries(self)
-    cdef Py_ssize_t _bytes_a_row(self)
+    cdef run(self, chunk_function chunk, pass_job *job)
+    cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept
+    cdef Py_ssize_t count_entries(self)
+    cdef Py_ssize_t bytes_a_row(self)
     cdef Py_ssize_t _block_rows(self)
-    cdef Py_ssize_t _class_block_rows(self, Py_ssize_t width)
-    cdef Py_ssize_t _least_gram_chunks(self)
-    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=*)
+    cdef Py_ssize_t class_block_rows(self, Py_ssize_t width)
+    cdef Py_ssize_t least_gram_chunks(self)
+    cdef Py_ssize_t chunk_limit_of(self, Py_ssize_t n_outputs=*)
+
+
+cdef inline void add_to(Py_ssize_t count, const double *values, double *sums) noexcept nogil:
+    """``sums += values``."""
+    cdef Py_ssize_t i
+    for i in range(count):
+        sums[i] += values[i]

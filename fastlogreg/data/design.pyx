@@ -45,26 +45,31 @@ from fastlogreg.data.pointwise cimport targets_of
 
 from fastlogreg.runtime.threads import usable_threads
 
-# A block is read twice, the second time from cache. In C order it shares the first-level cache (32 KiB and up) with the
-# next block, which is being prefetched. A Fortran-ordered block is many short runs, which pay a page each, and a CSR
-# block drags the coefficients along: those two use a part of the second-level cache.
+# Bytes of a block of rows. A block is read twice, the second time from cache. In C order it shares the first-level
+# cache (32 KiB and up) with the next block, which is being prefetched. In Fortran order a block is many short runs,
+# each on a page of its own, and a block of CSR needs the coefficients beside it: these two use a part of the
+# second-level cache.
 cdef Py_ssize_t C_ORDER_BLOCK_BYTES = 16 * 1024
 cdef Py_ssize_t F_ORDER_BLOCK_BYTES = 256 * 1024
 cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
-# With many classes, each row of a tile of coefficients or gradients is worth loading for many samples only.
+# Bytes and least rows of a block with several classes: a row of a tile of coefficients or gradients is worth loading
+# only for many samples.
 cdef Py_ssize_t CLASS_BLOCK_BYTES = 256 * 1024
 cdef Py_ssize_t MIN_CLASS_BLOCK_ROWS = 32
-# A panel is read once for each eight columns of the Gram matrix: from the first-level cache, or where its rows are
-# long, from the second-level one, so that each tile is worth loading and storing.
+# Bytes and least rows of a panel: some rows of X as doubles, centered and weighted. It is read once for each eight
+# columns of the Gram matrix, from the first-level cache or, where its rows are long, from the second-level one. It has
+# enough rows to make each tile of the Gram matrix worth loading and storing.
 cdef Py_ssize_t PANEL_BYTES = 32 * 1024
 cdef Py_ssize_t MIN_PANEL_ROWS = 64
-# What a chunk's Gram matrix takes to add up is little beside the products of so many rows; so many for each column, of
-# all columns or of entries alone.
+# Rows of a chunk from which on adding up the chunks' Gram matrices takes little beside the products of the rows: 16 for
+# each column where all columns are multiplied, 64 where only entries are. Up to four chunks, 512 rows each are enough.
 cdef Py_ssize_t MIN_GRAM_ROWS = 512
 cdef Py_ssize_t PANEL_ROWS_A_COLUMN = 16
 cdef Py_ssize_t ENTRY_ROWS_A_COLUMN = 64
-# With entries in a sixteenth of the columns their products take half the time of all columns', with 408 a third. A
-# column that is not zero in a quarter of the rows loses no digits where it is centered after it is multiplied.
+# Dense X of at least 32 columns is multiplied entry by entry, without its zeros, if a row has entries in at most a
+# sixteenth of the columns: that takes half the time of multiplying all columns, a third of it with 408 columns. A
+# column with entries in at most a quarter of the rows loses no digits if it is centered after it is multiplied. All
+# this is told from about 1024 rows.
 MIN_ENTRY_COLUMNS = 32
 SHARE_OF_ENTRIES = 0.0625
 FEW_ENTRIES = 0.25
@@ -72,23 +77,25 @@ SAMPLED_ROWS = 1024
 cdef Py_ssize_t MIN_BLOCK_ROWS = 8
 cdef Py_ssize_t MAX_BLOCK_ROWS = 512
 
-# A chunk is worth starting a thread for when it takes some 20 microseconds: entries of X to be read at 4 bytes a ns.
+# Entries of X in a chunk, at least: reading them at 4 bytes a nanosecond takes some 20 microseconds.
 cdef Py_ssize_t MIN_CHUNK_ENTRIES = 16 * 1024
-# Waking a thread takes 5 to 50 microseconds, and waiting for one that the scheduler took away far longer: each gets at
-# least some 60 microseconds of work.
+# Entries of X for each thread, at least: some 60 microseconds of work. Waking a thread takes 5 to 50 microseconds, and
+# waiting for one that the scheduler took away far longer.
 cdef Py_ssize_t MIN_THREAD_ENTRIES = 250 * 1000
-# So many outputs take about the time of one, as long as X is read from memory.
+# Up to four outputs take about the time of one, as long as X is read from memory.
 cdef Py_ssize_t OUTPUTS_AT_ONCE = 4
-# Multiplying an entry with so many others takes the time of reading it.
+# Multiplying an entry of X with 32 others takes about the time of reading it.
 cdef Py_ssize_t PRODUCTS_AT_ONCE = 32
-# Values that are compared in one go stay in the first-level cache.
+# Values that are compared with one in one go: they stay in the first-level cache.
 ONES_AT_ONCE = 4096
 
-# Few enough that adding the partial sums costs nothing, enough for a machine's worth of threads to share evenly.
+# Chunks of a pass at most: few enough that adding their sums costs nothing, and enough for all threads of a machine to
+# share evenly.
 cdef Py_ssize_t MAX_CHUNKS = 64
 
 
-# What a variance of zero comes to at most, as the difference of a mean square and a squared mean.
+# A variance is the difference of a mean square and a squared mean. If it is at most this part of the latter, it is zero
+# up to rounding.
 cdef double VARIANCE_ROUNDING = 1e-13
 
 # The weights of a block of samples where none are given.
@@ -140,6 +147,8 @@ cdef void _loss_gradient_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) 
             logits = job.logits + first
         job.kernels.logits(job.X, first, count, K, job.coef, job.intercept, logits, logits_stride)
         for k in range(K):
+            if job.offset != NULL:
+                add_to(count, job.offset + k * n + first, logits + k * logits_stride)
             sums = job.pointwise.bce(
                 count, logits + k * logits_stride, targets_from(job.target, k * n + first),
                 job.weight + first if job.weight != NULL else NULL, 1, NULL, residual + k * job.block_rows, NULL)
@@ -261,56 +270,63 @@ cdef class Design:
         self.X = X
         self.n_samples, self.n_features = X.shape
         self.n_threads = n_threads
-        self._view.n_samples = self.n_samples
-        self._view.n_features = self.n_features
-        self._pointwise = active_kernels()
+        self.view.n_samples = self.n_samples
+        self.view.n_features = self.n_features
+        self.pointwise = active_kernels()
         self._partials, self._scratch = None, None
 
     def logits(self, const double[:, ::1] coef, const double[::1] intercept):
         """``intercept + X coef'`` (K, n). One pass."""
         cdef Py_ssize_t K = self._outputs(coef, intercept)
         cdef double[:, ::1] logits = np.empty((K, self.n_samples))
-        cdef pass_job job = self._job(K, self._chunk_limit(), 0)
+        cdef pass_job job = self.pass_job_of(K, self.chunk_limit_of(), 0)
         job.coef, job.intercept, job.logits = &coef[0, 0], &intercept[0], &logits[0, 0]
-        self._run_into(&_logits_chunk, &job, NULL)
+        self.run_into(&_logits_chunk, &job, NULL)
         return np.asarray(logits)
 
     def loss_gradient(self, const double[:, ::1] coef, const double[::1] intercept, target,
-                      const double[::1] sample_weight=None, double[:, ::1] logits_out=None):
+                      const double[::1] sample_weight=None, double[:, ::1] logits_out=None,
+                      const double[:, ::1] offset=None):
         """Summed cross-entropy (K,), its gradient in coef (K, d) and in intercept (K,). One pass.
 
-        The logits (K, n) are written to `logits_out` where given.
+        `offset` (K, n) is added to the logits (K, n), which are written to `logits_out` where given.
         """
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
         cdef double[::1] sums = np.empty(K * (d + 2))
         cdef double *logits = NULL
+        cdef const double *offsets = NULL
         self.check_weight(sample_weight)
+        if offset is not None:
+            self.check_shape("offset", offset.shape[0], offset.shape[1], K)
+            offsets = &offset[0, 0]
         if logits_out is not None:
             self.check_shape("logits_out", logits_out.shape[0], logits_out.shape[1], K)
             logits = &logits_out[0, 0]
         cdef targets target_pointers = targets_of(target, K * self.n_samples)
         self.sum_loss_gradient(
-            K, &coef[0, 0], &intercept[0], target_pointers, _pointer(sample_weight), logits, &sums[0])
+            K, &coef[0, 0], &intercept[0], target_pointers, _pointer(sample_weight), offsets, logits, &sums[0])
         summed = sums.base
         return summed[:K], summed[2 * K:].reshape(K, d), summed[K:2 * K]
 
     cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
-                                targets target, const double *weight, double *logits, double *sums) except *:
+                                targets target, const double *weight, const double *offset, double *logits,
+                                double *sums) except *:
         """`loss_gradient` on pointers: the loss (K), the intercept's gradient (K) and the coefficients' (K x d) go to
-        `sums`; `weight` and `logits` may be NULL."""
-        cdef pass_job job = self._job(n_outputs, self._chunk_limit(), n_outputs * (self.n_features + 2))
-        self._give_scratch(&job, 2 * n_outputs * job.block_rows)
-        job.coef, job.intercept, job.target, job.weight, job.logits = coef, intercept, target, weight, logits
-        self._run_into(&_loss_gradient_chunk, &job, sums)
+        `sums`; `weight`, `offset` and `logits` may be NULL."""
+        cdef pass_job job = self.pass_job_of(n_outputs, self.chunk_limit_of(), n_outputs * (self.n_features + 2))
+        self.give_scratch(&job, 2 * n_outputs * job.block_rows)
+        job.coef, job.intercept, job.target, job.weight = coef, intercept, target, weight
+        job.offset, job.logits = offset, logits
+        self.run_into(&_loss_gradient_chunk, &job, sums)
 
     def hessian_dot(self, const double[:, ::1] curvature, const double[:, ::1] coef, const double[::1] intercept):
         """``X' diag(curvature) (intercept + X coef')`` (K, d) and its intercept row (K,). One pass."""
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
         self.check_shape("curvature", curvature.shape[0], curvature.shape[1], K)
-        cdef pass_job job = self._job(K, self._chunk_limit(), K * (d + 1))
-        self._give_scratch(&job, K * job.block_rows)
+        cdef pass_job job = self.pass_job_of(K, self.chunk_limit_of(), K * (d + 1))
+        self.give_scratch(&job, K * job.block_rows)
         job.coef, job.intercept, job.of_samples = &coef[0, 0], &intercept[0], &curvature[0, 0]
-        sums = self._run(&_hessian_dot_chunk, &job)
+        sums = self.run(&_hessian_dot_chunk, &job)
         return sums[K:].reshape(K, d), sums[:K]
 
     def moments(self, const double[::1] weight=None):
@@ -318,15 +334,15 @@ cdef class Design:
 
         The squares are summed about a sample with the largest weight. It is within sqrt(n) standard deviations of the
         mean, so the sums lose at most the digits of n, however far the column lies from zero. CSR sums about zero, for
-        its zeros are not read; what is within rounding of no variance then is none.
+        its zeros are not read. A variance that is zero up to rounding is zero.
         """
         self.check_weight(weight)
         cdef Py_ssize_t d = self.n_features, j
         cdef double[::1] shift = self._row(0 if weight is None else int(np.argmax(weight)))
-        cdef pass_job job = self._job(1, self._chunk_limit(), 2 * d)
-        self._give_scratch(&job, d, zeros=True)
+        cdef pass_job job = self.pass_job_of(1, self.chunk_limit_of(), 2 * d)
+        self.give_scratch(&job, d, zeros=True)
         job.weight, job.of_samples, job.shift = _pointer(weight), &_ONES[0], &shift[0]
-        cdef double[::1] sums = self._run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
+        cdef double[::1] sums = self.run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
         cdef double total = self.n_samples if weight is None else np.sum(weight), offset
         for j in range(d):
             offset = sums[j] / total
@@ -339,7 +355,7 @@ cdef class Design:
     @property
     def n_entries(self):
         """Stored entries of X."""
-        return self._entries()
+        return self.count_entries()
 
     @property
     def is_mostly_zero(self):
@@ -377,15 +393,15 @@ cdef class Design:
         if of_columns.shape[0] != self.n_features:
             raise ValueError(f"{of_columns.shape[0]} values for {self.n_features} features")
 
-    cdef pass_job _job(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
-                       Py_ssize_t readings=1):
-        """A pass over at most chunk_limit chunks, each of which leaves partial_size sums, that takes the time of so
-        many readings of X."""
+    cdef pass_job pass_job_of(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
+                              Py_ssize_t readings=1):
+        """A pass over at most chunk_limit chunks, each of which leaves partial_size sums, that takes the time of
+        `readings` readings of X."""
         cdef pass_job job
         memset(&job, 0, sizeof(job))
-        job.X, job.kernels, job.pointwise = &self._view, self._kernels, self._pointwise
+        job.X, job.kernels, job.pointwise = &self.view, self.kernels, self.pointwise
         job.n_outputs = n_outputs
-        job.work = readings * self._entries() * ((n_outputs + OUTPUTS_AT_ONCE - 1) // OUTPUTS_AT_ONCE)
+        job.work = readings * self.count_entries() * ((n_outputs + OUTPUTS_AT_ONCE - 1) // OUTPUTS_AT_ONCE)
         job.block_rows = self._block_rows()
         chunk_limit = min(chunk_limit, job.work // MIN_CHUNK_ENTRIES)
         job.n_chunks = 1
@@ -398,7 +414,7 @@ cdef class Design:
             job.partials = &self._partials[0]
         return job
 
-    cdef void _give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
+    cdef void give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=False):
         """`size` doubles for each thread."""
         cdef Py_ssize_t size_of_all = self._threads(job) * size
         if self._scratch is None or self._scratch.shape[0] < size_of_all:
@@ -411,14 +427,14 @@ cdef class Design:
         cdef Py_ssize_t worthwhile = min(self.n_threads, job.n_chunks, job.work // MIN_THREAD_ENTRIES)
         return usable_threads(worthwhile) if worthwhile > 1 else 1
 
-    cdef _run(self, chunk_function chunk, pass_job *job):
+    cdef run(self, chunk_function chunk, pass_job *job):
         """Run the pass and return the sum of what its chunks left."""
         sums = np.empty(job.partial_size)
         cdef double[::1] sums_ = sums
-        self._run_into(chunk, job, &sums_[0] if job.partial_size else NULL)
+        self.run_into(chunk, job, &sums_[0] if job.partial_size else NULL)
         return sums
 
-    cdef void _run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:
+    cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:
         """Run the pass and write the sum of what its chunks left, added in their order."""
         cdef Py_ssize_t n_threads = self._threads(job), size = job.partial_size, c, i
         self.n_passes += 1
@@ -430,26 +446,26 @@ cdef class Design:
                 for i in range(size):
                     sums[i] += job.partials[c * size + i]
 
-    cdef Py_ssize_t _entries(self):
+    cdef Py_ssize_t count_entries(self):
         """Stored entries of X."""
         raise NotImplementedError
 
-    cdef Py_ssize_t _bytes_a_row(self):
+    cdef Py_ssize_t bytes_a_row(self):
         raise NotImplementedError
 
     cdef Py_ssize_t _block_rows(self):
         raise NotImplementedError
 
-    cdef Py_ssize_t _class_block_rows(self, Py_ssize_t width):
+    cdef Py_ssize_t class_block_rows(self, Py_ssize_t width):
         """Rows of a block for `width` classes."""
-        return max(MIN_CLASS_BLOCK_ROWS, _rows_of_block(CLASS_BLOCK_BYTES, self._bytes_a_row() + 16 * width))
+        return max(MIN_CLASS_BLOCK_ROWS, _rows_of_block(CLASS_BLOCK_BYTES, self.bytes_a_row() + 16 * width))
 
-    cdef Py_ssize_t _least_gram_chunks(self):
-        """Chunks that Gram matrices may be summed in whatever memory their partial sums take."""
+    cdef Py_ssize_t least_gram_chunks(self):
+        """Chunks that a Gram matrix may be summed in, whatever memory their partial sums take."""
         return min(4, self.n_samples // MIN_GRAM_ROWS)
 
-    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
-        """So many chunks that their partial sums stay small beside X."""
+    cdef Py_ssize_t chunk_limit_of(self, Py_ssize_t n_outputs=1):
+        """The number of chunks up to which their partial sums stay small beside X."""
         raise NotImplementedError
 
     def _row(self, Py_ssize_t i):
@@ -477,7 +493,7 @@ cdef _recentered(gram, shift):
 
 
 cdef Py_ssize_t _rows_of_block(Py_ssize_t block_bytes, Py_ssize_t bytes_a_row):
-    """So many rows, in whole vectors, that a block of them fits block_bytes."""
+    """The rows of a block that fits block_bytes, in whole vectors."""
     cdef Py_ssize_t rows = block_bytes // max(bytes_a_row, 1) // MIN_BLOCK_ROWS * MIN_BLOCK_ROWS
     return max(MIN_BLOCK_ROWS, min(MAX_BLOCK_ROWS, rows))
 
@@ -494,11 +510,11 @@ cdef class DenseDesign(Design):
         super().__init__(X, n_threads)
         double_values = X.dtype == np.float64
         rows_contiguous = X.strides[1] == X.itemsize or X.shape[1] == 1
-        self._view.values = <const void *><size_t>X.ctypes.data
-        self._view.stride = X.strides[0 if rows_contiguous else 1] // X.itemsize
+        self.view.values = <const void *><size_t>X.ctypes.data
+        self.view.stride = X.strides[0 if rows_contiguous else 1] // X.itemsize
         self._block_bytes = C_ORDER_BLOCK_BYTES if rows_contiguous else F_ORDER_BLOCK_BYTES
         c_order, f_order = (C_ORDER_F64, F_ORDER_F64) if double_values else (C_ORDER_F32, F_ORDER_F32)
-        self._kernels = self._pointwise.of_layout[c_order if rows_contiguous else f_order]
+        self.kernels = self.pointwise.of_layout[c_order if rows_contiguous else f_order]
         self._transposed_layout = f_order if rows_contiguous else c_order
 
     def gram(self, const double[::1] weight, const double[::1] center):
@@ -512,23 +528,25 @@ cdef class DenseDesign(Design):
 
     cdef _gram_about(self, const double[::1] shift, const double[::1] weight, chunk_function chunk,
                      Py_ssize_t rows_a_column, Py_ssize_t scratch_rows):
-        """By chunks of at least so many rows for each column, each with scratch for so many rows at least."""
+        """The Gram matrix about `shift`, by chunks of at least `rows_a_column` rows for each column, with scratch
+        memory for at least `scratch_rows` rows."""
         cdef Py_ssize_t width = _panel_width(self.n_features)
-        cdef Py_ssize_t chunk_limit = max(self.n_samples // (rows_a_column * width), self._least_gram_chunks())
+        cdef Py_ssize_t chunk_limit = max(self.n_samples // (rows_a_column * width), self.least_gram_chunks())
         cdef pass_job job = self._panel_job(chunk_limit, width, scratch_rows)
         job.weight, job.shift = &weight[0], &shift[0]
-        return _symmetric(self._run(chunk, &job), width, self.n_features + 1)
+        return _symmetric(self.run(chunk, &job), width, self.n_features + 1)
 
     @property
     def is_mostly_zero(self):
-        """As a sample of the rows tells. Its columns are centered after they are multiplied, which spares products."""
+        """Whether most of X is zero, as a sample of the rows tells. A Gram matrix is then centered after its columns
+        are multiplied, which spares products."""
         if not self._is_sampled:
             self._is_sampled = True
             self._mostly_zero = self._columns_of_few_entries()
         return self._mostly_zero is not None
 
     def _columns_of_few_entries(self):
-        """A mask (d,), or None where the products of all columns are the shorter way."""
+        """A mask (d,) of the columns with few entries, or None where multiplying all columns is the shorter way."""
         if self.n_features < MIN_ENTRY_COLUMNS or self.n_samples < 8 * SAMPLED_ROWS:
             return None
         sample = self.X[::self.n_samples // SAMPLED_ROWS]
@@ -542,13 +560,13 @@ cdef class DenseDesign(Design):
         self._check_columns(center)
         self._check_columns(scale)
         cdef Py_ssize_t n = self.n_samples, d = self.n_features, width = _panel_width(n)
-        cdef design_view transposed = self._view
+        cdef design_view transposed = self.view
         transposed.n_samples, transposed.n_features = d, n
         cdef double[::1] ones = np.ones(d), zeros = np.zeros(n)
         cdef pass_job job = self._panel_job(d // (2 * width), width)
-        job.X, job.kernels = &transposed, self._pointwise.of_layout[self._transposed_layout]
+        job.X, job.kernels = &transposed, self.pointwise.of_layout[self._transposed_layout]
         job.weight, job.shift, job.of_samples, job.coef = &ones[0], &zeros[0], &center[0], &scale[0]
-        return _symmetric(self._run(&_sample_gram_chunk, &job), width, n)
+        return _symmetric(self.run(&_sample_gram_chunk, &job), width, n)
 
     def farthest(self, const double[::1] center, Py_ssize_t step):
         """The largest ``|x_j - center_j|`` (d,) in each `step`-th row; infinite where there is NaN."""
@@ -569,21 +587,21 @@ cdef class DenseDesign(Design):
 
     cdef pass_job _panel_job(self, Py_ssize_t chunk_limit, Py_ssize_t width, Py_ssize_t scratch_rows=0):
         """A pass whose chunks sum the Gram matrix (width, width) of panels; the panels' padding is zero."""
-        cdef pass_job job = self._job(1, chunk_limit, width * width, 1 + width // PRODUCTS_AT_ONCE)
+        cdef pass_job job = self.pass_job_of(1, chunk_limit, width * width, 1 + width // PRODUCTS_AT_ONCE)
         job.block_rows = max(MIN_PANEL_ROWS, _rows_of_block(PANEL_BYTES, 8 * width))
-        self._give_scratch(&job, max(job.block_rows, scratch_rows) * width, zeros=True)
+        self.give_scratch(&job, max(job.block_rows, scratch_rows) * width, zeros=True)
         return job
 
-    cdef Py_ssize_t _entries(self):
+    cdef Py_ssize_t count_entries(self):
         return self.n_samples * self.n_features
 
-    cdef Py_ssize_t _bytes_a_row(self):
+    cdef Py_ssize_t bytes_a_row(self):
         return self.n_features * self.X.itemsize
 
     cdef Py_ssize_t _block_rows(self):
-        return _rows_of_block(self._block_bytes, self._bytes_a_row())
+        return _rows_of_block(self._block_bytes, self.bytes_a_row())
 
-    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
+    cdef Py_ssize_t chunk_limit_of(self, Py_ssize_t n_outputs=1):
         return self.n_samples // (8 * (3 + n_outputs))
 
     def _row(self, Py_ssize_t i):
@@ -609,25 +627,25 @@ cdef class CSRDesign(Design):
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
         self._keep_alive = data, indices, indptr = csr_arrays(X)
-        self._view.values = <const void *><size_t>data.ctypes.data
-        self._view.columns = <const void *><size_t>indices.ctypes.data
-        self._view.row_starts = <const void *><size_t>indptr.ctypes.data
+        self.view.values = <const void *><size_t>data.ctypes.data
+        self.view.columns = <const void *><size_t>indices.ctypes.data
+        self.view.row_starts = <const void *><size_t>indptr.ctypes.data
         if _are_ones(data):
-            self._kernels = self._pointwise.of_layout[CSR_ONES_I32 if indices.itemsize == 4 else CSR_ONES_I64]
+            self.kernels = self.pointwise.of_layout[CSR_ONES_I32 if indices.itemsize == 4 else CSR_ONES_I64]
         elif X.dtype == np.float64:
-            self._kernels = self._pointwise.of_layout[CSR_F64_I32 if indices.itemsize == 4 else CSR_F64_I64]
+            self.kernels = self.pointwise.of_layout[CSR_F64_I32 if indices.itemsize == 4 else CSR_F64_I64]
         else:
-            self._kernels = self._pointwise.of_layout[CSR_F32_I32 if indices.itemsize == 4 else CSR_F32_I64]
+            self.kernels = self.pointwise.of_layout[CSR_F32_I32 if indices.itemsize == 4 else CSR_F32_I64]
 
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
         self._check_gram(weight, center)
-        cdef Py_ssize_t d = self.n_features, n_entries = self._entries()
+        cdef Py_ssize_t d = self.n_features, n_entries = self.count_entries()
         cdef Py_ssize_t work = n_entries + n_entries // self.n_samples * n_entries // 3
         cdef Py_ssize_t chunk_limit = max(work // (16 * d * d), min(4, n_entries // (d * d)))
-        cdef pass_job job = self._job(1, chunk_limit, d * d + d + 1)
+        cdef pass_job job = self.pass_job_of(1, chunk_limit, d * d + d + 1)
         job.weight, job.work = &weight[0], work
-        sums = self._run(&_csr_gram_chunk, &job)
+        sums = self.run(&_csr_gram_chunk, &job)
         gram = np.empty((d + 1, d + 1))
         gram[:d, :d] = _symmetric(sums[:d * d], d, d)
         gram[d, :d] = gram[:d, d] = sums[d * d:-1]
@@ -654,10 +672,15 @@ cdef class CSRDesign(Design):
     def is_sparse(self):
         return True
 
+    @property
+    def index_bytes(self):
+        """What a column's number takes in memory: 4 or 8 bytes."""
+        return self._keep_alive[1].itemsize
+
     def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
         """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them.
 
-        There are fewer where fewer hold so many as `least`.
+        There are fewer where fewer columns hold at least `least` entries.
         """
         matrix = self._matrix()
         entries = np.bincount(matrix.indices, minlength=self.n_features)
@@ -671,17 +694,17 @@ cdef class CSRDesign(Design):
         n_entries = indptr[-1]
         return sp.csr_matrix((data[:n_entries], indices[:n_entries], indptr), shape=self.X.shape)
 
-    cdef Py_ssize_t _entries(self):
+    cdef Py_ssize_t count_entries(self):
         return self.X.data.shape[0]
 
-    cdef Py_ssize_t _bytes_a_row(self):
-        return self._entries() * (self.X.data.itemsize + self.X.indices.itemsize) // self.n_samples
+    cdef Py_ssize_t bytes_a_row(self):
+        return self.count_entries() * (self.X.data.itemsize + self.X.indices.itemsize) // self.n_samples
 
     cdef Py_ssize_t _block_rows(self):
-        return _rows_of_block(CSR_BLOCK_BYTES, self._bytes_a_row())
+        return _rows_of_block(CSR_BLOCK_BYTES, self.bytes_a_row())
 
-    cdef Py_ssize_t _chunk_limit(self, Py_ssize_t n_outputs=1):
-        return self._entries() // ((7 + n_outputs) * self.n_features)
+    cdef Py_ssize_t chunk_limit_of(self, Py_ssize_t n_outputs=1):
+        return self.count_entries() // ((7 + n_outputs) * self.n_features)
 
     def _row(self, Py_ssize_t i):
         return np.zeros(self.n_features)

@@ -6,12 +6,12 @@ Its variables are the residuals ``r_i = p_i - q_i`` of probabilities q_i. Of cos
 
 subject to ``sum_i c_i r_i = 0`` where there is an intercept. Any q that meets it is a lower bound on the minimum of
 ``sum_i c_i L_i + |w|^2 / 2``, and the best one makes its coefficients w. A sweep visits samples once, in random order,
-and takes twice the time of reading them, on one thread; for text a pass is worth several gradients. X stays sparse: the
+and takes twice the time of reading them, on one thread; on text a sweep is worth several gradients. X stays sparse: the
 centers m are subtracted in scalars. They matter because samples of word counts have one direction in common, on which
 coordinates work against one another; where the sum of the variables is zero, centering changes nothing.
 
-The sum is zero only at the end. The intercept gives way to it, ``b = intercept + give * sum`` (the method of
-multipliers), and takes on the change after each sweep.
+The sum is zero only at the end. Until then the intercept gives way to it, ``b = intercept + give * sum`` (the method of
+multipliers), and keeps the change after each sweep.
 
 Source: Yu, Huang and Lin, Dual coordinate descent methods for logistic regression and maximum entropy models (2011).
 """
@@ -26,23 +26,24 @@ from fastlogreg.kernels.dispatch cimport dual_problem, dual_sweep_sums
 
 from fastlogreg.data.pointwise import cross_entropy_on_line
 
-# The intercept gives way as a column of this part of all columns' variances would, which they outweigh, and so far that
-# a sum of variables falls to a tenth in a sweep.
+# How far the intercept gives way to the sum of the variables: as a column with the part GIVE of the sum of all columns'
+# variances would, which the columns outweigh; and at least LEAST_GIVE over the sum of the costs, so that the sum falls
+# to a tenth in a sweep.
 cdef double GIVE = 0.03
 cdef double LEAST_GIVE = 40.0
-# Rows that lie together are visited together, so that memory is read in runs of a few pages; in so few that their order
-# is as good as random.
+# Rows of a block lie together and are visited together, so that memory is read in runs of a few pages. There are at
+# most 32 of them, so that the order is as good as random.
 cdef Py_ssize_t BLOCK_BYTES = 16 * 1024
 cdef Py_ssize_t MAX_BLOCK_ROWS = 32
-# A visit gains so small a part of what its sample has in the duality gap where the penalty is weak and most samples
-# have little curvature left. Passing over those that gained little then spares a quarter of the passes; where visits
-# gain more it spares a tenth at most, which reading rows here and there costs again.
+# Samples are coupled where their parts in the duality gap are more than four times what visits to them gain: where the
+# penalty is weak and most samples have little curvature left. Skipping samples that gained little then spares a quarter
+# of the passes. Where visits gain more it spares a tenth at most, which reading rows here and there costs again.
 cdef double COUPLED = 4.0
-# An extrapolation stays that much of the way to the nearest q of 0 or 1.
+# An extrapolation goes at most nine tenths of the way to where the first q is 0 or 1.
 cdef double INSIDE = 0.9
-# A slope that changed its sign is no larger than that part of what it was.
+# A slope that has changed its sign at the end of an extrapolation is at most this part of that at the start.
 cdef double SLOPE_LEFT = 0.9
-# The squared cosine of two directions that are one.
+# The squared cosine from which on two directions count as one.
 cdef double DEPENDENT = 1.0 - 1e-12
 
 
@@ -68,8 +69,8 @@ cdef class Dual:
     value : float
         The dual objective after the latest sweep.
     gap : float
-        About what the sweep found of the duality gap: the sum of each sample's part in it before its visit, in its
-        second order.
+        About the duality gap that the latest sweep met: the sum of each sample's part in it before its visit, to second
+        order.
     """
 
     cdef readonly double value
@@ -109,13 +110,13 @@ cdef class Dual:
         self._spare, self._coef_spare, self._spare_logits = np.empty(n), np.empty(d), np.empty(n)
         self._n_sweeps = 0
         self._random = np.random.default_rng(0)
-        self._block_rows = max(1, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(1, design._bytes_a_row())))
+        self._block_rows = max(1, min(MAX_BLOCK_ROWS, BLOCK_BYTES // max(1, design.bytes_a_row())))
 
     def sweep(self):
         """Visit the samples and extrapolate. Returns how much of X was read, in passes.
 
         The first two sweeps visit every sample. Then, where samples are coupled, those that gained less than the mean
-        when last visited are passed over, but not twice in a row.
+        when last visited are skipped, but not twice in a row.
         """
         cdef Py_ssize_t n_blocks = (self._design.n_samples + self._block_rows - 1) // self._block_rows
         cdef const Py_ssize_t[::1] blocks = self._random.permutation(n_blocks).astype(np.intp)
@@ -126,8 +127,8 @@ cdef class Dual:
         np.negative(self._residual, out=change)
         np.negative(self._coef, out=coef_change)
         with nogil:
-            sums = self._design._kernels.dual_sweep(
-                &self._design._view, n_blocks, &blocks[0], self._block_rows, &self._problem)
+            sums = self._design.kernels.dual_sweep(
+                &self._design.view, n_blocks, &blocks[0], self._block_rows, &self._problem)
         self._problem.center = NULL
         change += self._residual
         coef_change += self._coef
@@ -142,8 +143,8 @@ cdef class Dual:
     def _extrapolate(self, double sum_change, double center_dot_change):
         """Newton's step from the sweep's end, in the plane of what the sweep changed and of the latest step.
 
-        It is taken where it stays inside and descends; the sweep itself always does. The objective is taken as one to
-        minimise. What the sweep changed is the latest step from then on, with that step where it was taken.
+        It is taken where it stays inside and descends; the sweep itself always does. Here the sign of the objective is
+        that of one to minimise. From then on the latest step is what the sweep changed, plus this step if it was taken.
         """
         cdef dual_problem *problem = &self._problem
         cdef double[6] of_entropy
@@ -188,11 +189,10 @@ cdef class Dual:
         self._center_dot_step += length * (shares @ center_dots[1:])
 
     def end(self):
-        """Coefficients (d,), the intercept, and a lower bound on the minimum of ``sum_i c_i L_i + |w|^2 / 2``: minus
-        infinity where the variables cannot make up for their sum. One pass but there.
+        """Coefficients (d,), the intercept, and a lower bound on the minimum of ``sum_i c_i L_i + |w|^2 / 2``.
 
-        The variables are moved in proportion to what each gives way to the intercept, so that their sum is zero, and
-        the coefficients summed anew.
+        One pass, in which the coefficients are summed anew, after each variable was moved in proportion to q (1 - q) so
+        that the sum is zero. Where that cannot be, no pass, and the bound is minus infinity.
         """
         q, rest = self._target - self._residual, (1.0 - self._target) + self._residual
         if self._problem.give > 0:
@@ -210,8 +210,8 @@ cdef class Dual:
 
 
 def _newton_shares(slopes, curvatures, double first, double mixed, double second):
-    """The shares (2,) of two directions in Newton's step, of slopes and of curvatures (2, 2) and those given besides;
-    None where the two are one.
+    """The shares (2,) of two directions in Newton's step, given their slopes (2,) and two parts of their curvatures, a
+    matrix (2, 2) and three numbers; None where the two directions are one.
     """
     first, mixed, second = first + curvatures[0, 0], mixed + curvatures[0, 1], second + curvatures[1, 1]
     if not (first > 0 and second > 0):
@@ -255,8 +255,8 @@ cdef void _add_step(double of_step, const double[::1] step, double of_change, do
 
 cdef void _add_entropy_slopes(const dual_problem *problem, const double[::1] first, const double[::1] second,
                               double *sums) noexcept:
-    """What the entropy has more than the losses at the logits; and of what is minimised, its negative: the slopes along
-    two directions, and the curvatures along the first, both, and the second."""
+    """Add to the six sums: what the entropy has more than the losses at the logits; the slopes of the negative entropy,
+    which is minimised, along two directions; and its curvatures along the first, both, and the second."""
     cdef double q, rest, slope, curvature
     cdef Py_ssize_t i
     for i in range(first.shape[0]):
@@ -291,7 +291,7 @@ cdef double _room(const dual_problem *problem, const double[::1] change, double 
 
 cdef double _entropy_slope(const dual_problem *problem, const double[::1] step, double length,
                            double[::1] logits_out) noexcept:
-    """The slope at the end of a step, and the logits there."""
+    """The slope of the negative entropy at the end of a step, and the logits there."""
     cdef double slope = 0.0, q, rest
     cdef Py_ssize_t i
     for i in range(step.shape[0]):

@@ -9,7 +9,7 @@ from fastlogreg.kernels.dispatch cimport (
 
 from fastlogreg.runtime.threads import usable_threads
 
-# Some 20 microseconds a chunk and 75 a thread, as in _design.pyx.
+# At least some 20 microseconds for a chunk and 75 for a thread, for the reasons given in `fastlogreg.data.design`.
 cdef Py_ssize_t MIN_CHUNK_SAMPLES = 8 * 1024
 cdef Py_ssize_t MIN_THREAD_SAMPLES = 50 * 1000
 cdef enum:
@@ -35,7 +35,7 @@ cdef struct pointwise_job:
 
 
 cdef targets targets_of(values, Py_ssize_t size) except *:
-    """Of labels 0 and 1 (uint8) or of probabilities (float64), of any shape, in an array that outlives them."""
+    """Pointers to labels 0 and 1 (uint8) or probabilities (float64), of any shape, in an array that outlives them."""
     cdef const uint8_t[::1] label
     cdef const double[::1] prob
     cdef targets pointers

@@ -1,8 +1,8 @@
-from fastlogreg.data.rows cimport Chunk, RowBlock
+from fastlogreg.data.rows cimport FedSamples, RowBlock
 
 
 cdef class ReadAhead:
-    cdef Chunk _chunk
+    cdef FedSamples _fed
     cdef Py_ssize_t _first
     cdef readonly Py_ssize_t n_blocks
     cdef RowBlock _even

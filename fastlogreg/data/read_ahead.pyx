@@ -2,7 +2,7 @@
 
 import threading
 
-from fastlogreg.data.rows cimport Chunk, RowBlock
+from fastlogreg.data.rows cimport FedSamples, RowBlock
 
 cdef extern from "handoff.h":
     void hand_over(Py_ssize_t *counter, Py_ssize_t value) noexcept nogil
@@ -10,22 +10,22 @@ cdef extern from "handoff.h":
     void wait_a_moment() noexcept nogil
     void give_way() noexcept nogil
 
-# How often a block is looked for before its reader is taken to have no core: some tens of microseconds.
+# Looks for a block before its reader is taken to have no core of its own: some tens of microseconds.
 cdef Py_ssize_t LOOKS = 2000
-# How often the reader looks before it lets others run.
+# Looks of the reader for a free place before it lets other threads run.
 cdef Py_ssize_t LOOKS_IN_TURN = 64
 
 
 cdef class ReadAhead:
-    """Copies the blocks of a chunk from the sample `first` on, in a thread of its own, one ahead of the block in use.
+    """Copies the blocks of a fed from the sample `first` on, in a thread of its own, one ahead of the block in use.
 
-    A step waits for the one before it, but not for what the rows of the next one are: while one thread computes, the
-    other waits for memory. What steps are given is the same as without. A block that is not there in time is left to
-    whoever wants it, so a reader without a core costs little.
+    A step has to wait for the step before it, but the rows of the next step can be read meanwhile: while one thread
+    computes, the other waits for memory. The steps get the same rows as without it. A block that is not there in time
+    is left to the thread that wants it, so a reader without a core costs little.
 
     Parameters
     ----------
-    chunk : Chunk
+    fed : FedSamples
     first : int
     like : RowBlock
         Blocks are as large as this one.
@@ -33,19 +33,19 @@ cdef class ReadAhead:
     Attributes
     ----------
     n_blocks : int
-        Whole blocks in the chunk.
+        Whole blocks in the fed.
     """
 
-    def __init__(self, Chunk chunk, Py_ssize_t first, RowBlock like):
-        self._chunk, self._first = chunk, first
-        self.n_blocks = (chunk.count - first) // like.capacity
+    def __init__(self, FedSamples fed, Py_ssize_t first, RowBlock like):
+        self._fed, self._first = fed, first
+        self.n_blocks = (fed.count - first) // like.capacity
         self._even, self._odd = like.empty_copy(), like.empty_copy()
         self._wanted = self._passed = self._ready[0] = self._ready[1] = -1
         self._thread = threading.Thread(target=self._read, daemon=True)
         self._thread.start()
 
     cdef RowBlock take(self, Py_ssize_t b):
-        """Block b, whose predecessor is done with; None if it is not there."""
+        """Block b, after the one before it is done with; None if it is not there in time."""
         cdef bint ready
         with nogil:
             ready = self._await(b)
@@ -80,7 +80,7 @@ cdef class ReadAhead:
             b = self._next(b + 1)
 
     cdef Py_ssize_t _next(self, Py_ssize_t b) noexcept nogil:
-        """The block to copy, b or one after those that have been passed, once there is a place for it."""
+        """The block to copy, b or the first that has not been given up, once there is a place for it."""
         cdef Py_ssize_t looks = 0
         while True:
             b = max(b, handed_over(&self._passed) + 1)
@@ -96,17 +96,17 @@ cdef class ReadAhead:
     cdef bint _copy(self, RowBlock block, Py_ssize_t b) noexcept nogil:
         cdef Py_ssize_t first = self._first + b * block.capacity
         block.clear()
-        cdef Py_ssize_t needed = block.room_for(self._chunk, first, block.capacity)
+        cdef Py_ssize_t needed = block.room_for(self._fed, first, block.capacity)
         if not block.has_room(needed):
             with gil:
                 try:
                     block.make_room(needed)
-                except Exception:  # whoever takes the rows instead meets it too
+                except Exception:  # the thread that takes the rows instead meets the error, too
                     return False
-        block.copy(self._chunk, first, block.capacity)
+        block.copy(self._fed, first, block.capacity)
         return True
 
     cdef end(self):
-        """Read no more, and wait for the thread to know."""
+        """Stop reading, and wait for the thread to end."""
         hand_over(&self._passed, self.n_blocks)
         self._thread.join()

@@ -30,7 +30,7 @@ cdef class Rows:
     cdef Py_ssize_t mean_row_bytes(self) noexcept nogil
 
 
-cdef class Chunk:
+cdef class FedSamples:
     cdef readonly Rows rows
     cdef readonly Py_ssize_t count
     cdef targets _target
@@ -71,16 +71,16 @@ cdef class RowBlock:
     cdef sparse_row *_rows
 
     cdef void _bind(self)
-    cdef Py_ssize_t append(self, Chunk chunk, Py_ssize_t first)
+    cdef Py_ssize_t append(self, FedSamples fed, Py_ssize_t first)
     cdef bint copies(self, Rows rows) noexcept nogil
-    cdef void copy(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
-    cdef void _point_to_rows(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
-    cdef void _gather(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
-    cdef void _copy_rows(self, Chunk chunk, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void copy(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void _point_to_rows(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void _gather(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef void _copy_rows(self, FedSamples fed, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil
     cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil
     cdef void _point_to_copy(self, Py_ssize_t at) noexcept nogil
     cdef Py_ssize_t _copy_entries(self, Rows rows, Py_ssize_t i, Py_ssize_t end) noexcept nogil
-    cdef Py_ssize_t room_for(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil
+    cdef Py_ssize_t room_for(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil
     cdef bint has_room(self, Py_ssize_t n_entries) noexcept nogil
     cdef void make_room(self, Py_ssize_t n_entries)
     cdef void own(self)

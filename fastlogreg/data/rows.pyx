@@ -1,13 +1,13 @@
 """Rows of X in any order, gathered in blocks."""
 
 import numpy as np
-import scipy.sparse as sp
 
 cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int32_t, int64_t, uint32_t
 from libc.string cimport memcpy, memset
 
+from fastlogreg.data.design cimport Design
 from fastlogreg.kernels.dispatch cimport (
     PANEL_ALIGNMENT,
     C_ORDER_F64,
@@ -22,16 +22,15 @@ from fastlogreg.kernels.dispatch cimport (
 )
 from fastlogreg.data.pointwise cimport targets_of
 
-from fastlogreg.data.design import as_design, csr_arrays
-
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *) noexcept nogil
 
 cdef extern from "prefetch.h":
     void ask_for_bytes(const void *begin, Py_ssize_t size) noexcept nogil
 
-# In random order, rows to be copied are asked for so many samples ahead; rows that stay where they are, so many bytes,
-# which the first level of cache holds beside the rows at work; targets and weights, a block ahead.
+# How far ahead memory is asked for where samples come in random order: rows to be copied, 32 samples ahead; rows that
+# stay in place, 8192 bytes ahead, which the first-level cache holds beside the rows at work, but at most 32 samples;
+# targets and weights, a block ahead.
 cdef Py_ssize_t AHEAD = 32
 cdef Py_ssize_t BYTES_AHEAD = 8192
 
@@ -64,29 +63,25 @@ def shuffle(int32_t[::1] order, uint32_t seed):
 
 
 cpdef Py_ssize_t padded(Py_ssize_t n) noexcept:
-    """So many numbers as whole vectors of the kernels hold."""
+    """n, rounded up to fill whole vectors of the kernels."""
     return (n + PANEL_ALIGNMENT - 1) // PANEL_ALIGNMENT * PANEL_ALIGNMENT
 
 
 @cython.final
 cdef class Rows:
-    """The rows of X (n, d), dense with any strides or CSR, float32 or float64, to be copied one by one."""
+    """The rows of a design matrix X (n, d), to be copied one by one."""
 
-    def __init__(self, X):
-        self.n_samples, self.n_features = X.shape
+    def __init__(self, Design design):
+        X = design.X
+        self.n_samples, self.n_features = design.n_samples, design.n_features
         if max(X.shape) >= 2**31:
             raise ValueError(f"X is {self.n_samples} x {self.n_features}: there is room for 2^31 at most")
-        self._single = X.dtype == np.float32
-        self.sparse = sp.issparse(X)
+        self._single, self.sparse, self._keep_alive = X.dtype == np.float32, design.is_sparse, design
+        self._values = <const char *>design.view.values
         if self.sparse:
-            self._keep_alive = data, indices, indptr = csr_arrays(X)
-            self._wide_indices = indices.itemsize == 8
-            self._values = <const char *><size_t>data.ctypes.data
-            self._columns = <const void *><size_t>indices.ctypes.data
-            self._starts = <const void *><size_t>indptr.ctypes.data
+            self._wide_indices = design.index_bytes == 8
+            self._columns, self._starts = design.view.columns, design.view.row_starts
         else:
-            self._keep_alive = X = as_design(X).X
-            self._values = <const char *><size_t>X.ctypes.data
             self._row_stride, self._column_stride = X.strides
 
     cdef Py_ssize_t row_entries(self, Py_ssize_t i) noexcept nogil:
@@ -97,7 +92,7 @@ cdef class Rows:
 
     cdef Py_ssize_t longest_row(self):
         """Stored entries of the fullest row, and room for one more."""
-        return 1 + (int(np.diff(self._keep_alive[2]).max()) if self.sparse else self.n_features)
+        return 1 + (int(np.diff(self._keep_alive.X.indptr).max()) if self.sparse else self.n_features)
 
     cdef void copy_dense(self, Py_ssize_t i, double *out) noexcept nogil:
         """Row i, zeros and all."""
@@ -179,14 +174,14 @@ cdef class Rows:
         return size * self.n_features if self._column_stride == size else 0
 
     cdef Py_ssize_t mean_row_bytes(self) noexcept nogil:
-        """Of values and, for CSR, columns."""
+        """What a row takes in memory, on average: its values and, for CSR, about what its columns take."""
         if not self.sparse:
             return self.row_bytes(0)
         return (self.row_begin(self.n_samples) - self._values) // self.n_samples * 3 // 2
 
 
 @cython.final
-cdef class Chunk:
+cdef class FedSamples:
     """Some samples of X in their order: those of one call of `Steps.feed`."""
 
     def __init__(self, Rows rows, target, const double[::1] weight, const int32_t[::1] order):
@@ -273,50 +268,50 @@ cdef class RowBlock:
         return _restored_block, (
             self.capacity, self.n_features, self.sparse, self.ones, self.in_place, self.count, arrays)
 
-    cdef Py_ssize_t append(self, Chunk chunk, Py_ssize_t first):
-        """Take the samples `first` and on of the chunk until the block is full; returns how many."""
-        cdef Py_ssize_t n = min(self.capacity - self.count, chunk.count - first)
-        cdef bint stay = not self.copies(chunk.rows)
+    cdef Py_ssize_t append(self, FedSamples fed, Py_ssize_t first):
+        """Take the fed's samples from `first` on until the block is full; returns how many were taken."""
+        cdef Py_ssize_t n = min(self.capacity - self.count, fed.count - first)
+        cdef bint stay = not self.copies(fed.rows)
         if not stay:
-            self.make_room(self.room_for(chunk, first, n))
+            self.make_room(self.room_for(fed, first, n))
         with nogil:
             if stay:
-                self._point_to_rows(chunk, first, n)
+                self._point_to_rows(fed, first, n)
             else:
-                self.copy(chunk, first, n)
+                self.copy(fed, first, n)
         return n
 
     cdef bint copies(self, Rows rows) noexcept nogil:
-        """Whether rows of that X are copied, and do not stay in place."""
+        """Whether rows of this X are copied, and do not stay in place."""
         return not (self.in_place and rows.holds_doubles(self.sparse))
 
-    cdef void copy(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    cdef void copy(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         """Take n samples as copies, for whose entries there is room."""
-        self._copy_rows(chunk, chunk.rows, first, n)
-        self._gather(chunk, first, n)
+        self._copy_rows(fed, fed.rows, first, n)
+        self._gather(fed, first, n)
         self._ahead = self._n_ahead = 0
         self.count += n
 
-    cdef void _point_to_rows(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    cdef void _point_to_rows(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         cdef Py_ssize_t k
-        self._gather(chunk, first, n)
-        self._ahead = max(1, min(AHEAD, BYTES_AHEAD // (chunk.rows.mean_row_bytes() + 1)))
-        self._n_ahead = min(self._ahead, chunk.count - first - n)
+        self._gather(fed, first, n)
+        self._ahead = max(1, min(AHEAD, BYTES_AHEAD // (fed.rows.mean_row_bytes() + 1)))
+        self._n_ahead = min(self._ahead, fed.count - first - n)
         for k in range(n + self._n_ahead):
-            self._rows[self.count + k] = chunk.rows.row_in_place(chunk.sample(first + k))
+            self._rows[self.count + k] = fed.rows.row_in_place(fed.sample(first + k))
         self.count += n
 
-    cdef void _gather(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    cdef void _gather(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         """The samples' targets and weights."""
         cdef Py_ssize_t k, i, later
-        cdef targets target = chunk._target
-        cdef const double *weight = &chunk._weight[0] if chunk._weight is not None else NULL
-        cdef const int32_t *order = &chunk._order[0] if chunk._order is not None else NULL
+        cdef targets target = fed._target
+        cdef const double *weight = &fed._weight[0] if fed._weight is not None else NULL
+        cdef const int32_t *order = &fed._order[0] if fed._order is not None else NULL
         cdef double *target_out = &self._target[0] + self.count - first
         cdef double *weight_out = &self._weight[0] + self.count - first
         for k in range(first, first + n):
-            i = chunk.sample(k)
-            if order != NULL and k + self.capacity < chunk.count:
+            i = fed.sample(k)
+            if order != NULL and k + self.capacity < fed.count:
                 later = order[k + self.capacity]
                 if target.label != NULL:
                     prefetch(target.label + later)
@@ -327,17 +322,17 @@ cdef class RowBlock:
             target_out[k] = target_of(target, i)
             weight_out[k] = weight[i] if weight != NULL else 1.0
 
-    cdef void _copy_rows(self, Chunk chunk, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    cdef void _copy_rows(self, FedSamples fed, Rows rows, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         cdef Py_ssize_t k, later, size
         for k in range(first, first + n):
-            if chunk._order is not None and k + AHEAD < chunk.count:
-                later = chunk._order[k + AHEAD]
+            if fed._order is not None and k + AHEAD < fed.count:
+                later = fed._order[k + AHEAD]
                 size = rows.row_bytes(later)
                 if size:
                     ask_for_bytes(rows.row_begin(later), size)
                     if rows.sparse:
                         ask_for_bytes(rows.columns_begin(later), rows.row_entries(later) * rows.index_bytes())
-            self._copy(rows, chunk.sample(k))
+            self._copy(rows, fed.sample(k))
 
     cdef void _copy(self, Rows rows, Py_ssize_t i) noexcept nogil:
         """Row i becomes the next copy."""
@@ -377,9 +372,9 @@ cdef class RowBlock:
             end += 1
         return end
 
-    cdef Py_ssize_t room_for(self, Chunk chunk, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t room_for(self, FedSamples fed, Py_ssize_t first, Py_ssize_t n) noexcept nogil:
         """Entries that there must be room for when the next n samples are copied."""
-        return self._starts[self._n_copied] + chunk.entries(first, n) + n if self.sparse else 0
+        return self._starts[self._n_copied] + fed.entries(first, n) + n if self.sparse else 0
 
     cdef bint has_room(self, Py_ssize_t n_entries) noexcept nogil:
         return n_entries <= self._values.shape[0]
@@ -439,7 +434,7 @@ cdef class RowBlock:
         return active_kernels().of_layout[CSR_F64_I32 if self.sparse else C_ORDER_F64]
 
     cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram):
-        """``gram += Z' diag(weight) Z`` in the upper triangle, Z the drawn rows; None is all."""
+        """``gram += Z' diag(weight) Z`` in the upper triangle, Z the drawn rows, or all of them for None."""
         cdef design_view view = self.view()
         cdef Py_ssize_t m = weight.shape[0], i, j
         cdef const double *row
@@ -464,7 +459,7 @@ cdef class RowBlock:
 
 
 def writable(arrays):
-    """The arrays, or copies of those that a pickle was mapped into."""
+    """The arrays, with copies of those that are read-only because a pickle was mapped into memory."""
     return [array if array is None or array.flags.writeable else array.copy() for array in arrays]
 
 

@@ -1,4 +1,6 @@
-"""Passes over X for the softmax of K classes, fused: logits, probabilities and their sums, block by block.
+"""The passes of K >= 3 classes over a design matrix in memory: see `fastlogreg.data.passes`.
+
+Logits, probabilities and their sums are fused, block by block.
 
 Nothing of the size n x K is kept. Inside, coefficients and gradients have a row for each feature and a column for each
 class, up to whole vectors of padding classes whose logits are -infinity.
@@ -9,7 +11,8 @@ import numpy as np
 from libc.math cimport INFINITY, log, sqrt
 from libc.string cimport memcpy, memset
 
-from fastlogreg.data.design cimport Design, pass_job
+from fastlogreg.data.design cimport Design, add_to, pass_job
+from fastlogreg.data.local_passes cimport LocalPasses
 from fastlogreg.kernels.dispatch cimport PANEL_ALIGNMENT, chunk_function, chunk_start
 
 
@@ -18,6 +21,7 @@ cdef struct softmax_job:
     Py_ssize_t width                # classes, and padding up to whole vectors
     const Py_ssize_t *label         # n, or NULL
     const double *target            # n x K, where there are no labels
+    const double *offset            # n x K, added to the logits, or NULL
     const double *direction         # n_features x width, where a pass has one
     const double *direction_intercept
     double *scores                  # n x K, or n of the samples, where a pass leaves them
@@ -33,7 +37,11 @@ cdef inline const double *_weight_of(const softmax_job *job, Py_ssize_t first) n
 
 
 cdef inline void _logits(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *out) noexcept nogil:
+    cdef Py_ssize_t K = job.pass_.n_outputs, i
     job.pass_.kernels.class_logits(job.pass_.X, first, count, job.width, job.pass_.coef, job.pass_.intercept, out)
+    if job.offset != NULL:
+        for i in range(count):
+            add_to(K, job.offset + (first + i) * K, out + i * job.width)
 
 
 cdef inline void _direction(const softmax_job *job, Py_ssize_t first, Py_ssize_t count, double *out) noexcept nogil:
@@ -211,14 +219,15 @@ cdef void _scores_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcep
         first += count
 
 
-def class_scores(Design design, coef, intercept, bint probabilities):
+def class_scores(Design design, coef, intercept, bint probabilities, const double[:, ::1] offset=None):
     """Logits or probabilities (n, K) of the classes with coef (K, d) and intercept (K,). One pass."""
     cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
     cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
     cdef double[:, ::1] scores = np.empty((design.n_samples, len(coef)))
     _set_coef(&job, packed)
+    _set_offset(&job, offset)
     job.scores, job.probabilities = &scores[0, 0], probabilities
-    design._run(&_scores_chunk, &job.pass_)
+    design.run(&_scores_chunk, &job.pass_)
     return scores.base
 
 
@@ -248,34 +257,39 @@ cdef inline double _largest(Py_ssize_t n, const double *values) noexcept nogil:
     return largest
 
 
-def class_log_sums(Design design, coef, intercept):
+def class_log_sums(Design design, coef, intercept, const double[:, ::1] offset=None):
     """``log(sum_k exp(u_k))`` of each sample's logits u for the classes with coef (K, d) and intercept (K,): (n,). One
     pass."""
     cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
     cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
     cdef double[::1] log_sums = np.empty(design.n_samples)
     _set_coef(&job, packed)
+    _set_offset(&job, offset)
     job.scores = &log_sums[0]
-    design._run(&_log_sums_chunk, &job.pass_)
+    design.run(&_log_sums_chunk, &job.pass_)
     return log_sums.base
 
 
 cdef softmax_job _job(Design design, Py_ssize_t n_classes, Py_ssize_t partial_size, Py_ssize_t scratch_a_row,
                       Py_ssize_t least_chunks=1):
-    """A pass whose chunks leave `partial_size` sums, on a scratch memory of so many doubles a row of a block."""
+    """A pass whose chunks leave `partial_size` sums, with `scratch_a_row` doubles of memory for each row of a block."""
     cdef softmax_job job
     cdef Py_ssize_t outputs = partial_size // design.n_features + 1
-    cdef Py_ssize_t chunk_limit = max(least_chunks, design._chunk_limit(outputs))
+    cdef Py_ssize_t chunk_limit = max(least_chunks, design.chunk_limit_of(outputs))
     memset(&job, 0, sizeof(job))
-    job.pass_ = design._job(n_classes, chunk_limit, partial_size)
-    job.pass_.block_rows = design._class_block_rows(scratch_a_row)
+    job.pass_ = design.pass_job_of(n_classes, chunk_limit, partial_size)
+    job.pass_.block_rows = design.class_block_rows(scratch_a_row)
     job.width = _padded(n_classes)
-    design._give_scratch(&job.pass_, scratch_a_row * job.pass_.block_rows)
+    design.give_scratch(&job.pass_, scratch_a_row * job.pass_.block_rows)
     return job
 
 
 cdef void _set_coef(softmax_job *job, const double[:, ::1] packed) noexcept:
     job.pass_.coef, job.pass_.intercept = &packed[0, 0], &packed[packed.shape[0] - 1, 0]
+
+
+cdef void _set_offset(softmax_job *job, const double[:, ::1] offset) noexcept:
+    job.offset = &offset[0, 0] if offset is not None else NULL
 
 
 cdef void _set_direction(softmax_job *job, const double[:, ::1] packed) noexcept:
@@ -298,70 +312,76 @@ cdef _packed(coef, intercept, double padding, Py_ssize_t n_features):
     return packed.base
 
 
-cdef class SoftmaxPasses:
-    """The passes over a design for K classes.
+class SoftmaxHandle:
+    """A point: its coefficients (K, d) and intercepts (K,)."""
 
-    Parameters
-    ----------
-    design : Design
-        The matrix X (n, d).
-    n_classes : int
-        K.
-    target : ndarray of shape (n,), intp, or (n, K), float64
-        The classes of the samples, in [0, K), or their probabilities, whose rows sum to one.
-    sample_weight : ndarray of shape (n,), float64, or None
-    """
+    def __init__(self, coef, intercept):
+        self.coef, self.intercept = coef, intercept
 
-    cdef readonly Design design
-    cdef readonly Py_ssize_t n_classes
+    def forget(self):
+        """Free nothing, as nothing of the size of n is kept."""
+
+    def less(self, other):
+        """The difference of two points, in the same shapes."""
+        return self.coef - other.coef, self.intercept - other.intercept
+
+
+class SoftmaxHessian:
+    """The Hessian of the summed cross-entropy at a handle."""
+
+    def __init__(self, passes, handle):
+        self._passes, self._handle = passes, handle
+
+    def dot(self, coef, intercept):
+        return self._passes.hessian_dot(self._handle, coef, intercept)
+
+    def pair_grams(self, center):
+        return self._passes.pair_grams(self._handle, center)
+
+    def intercept_block(self):
+        return self._passes.intercept_hessian(self._handle)
+
+
+cdef class SoftmaxPasses(LocalPasses):
+    """A design matrix and samples of K classes, in memory: see `LocalPasses`."""
+
     cdef Py_ssize_t _width
     cdef const Py_ssize_t[::1] _label
     cdef const double[:, ::1] _target
     cdef const double[::1] _weight
+    cdef const double[:, ::1] _offset
+    lines_are_free = False
 
-    def __init__(self, Design design, Py_ssize_t n_classes, target, const double[::1] sample_weight=None):
-        self.design, self.n_classes, self._width = design, n_classes, _padded(n_classes)
+    def __init__(self, Design design, samples):
+        super().__init__(design, samples)
+        target, K = samples.target, samples.n_classes
+        self._width = _padded(K)
         self._label, self._target = (target, None) if target.ndim == 1 else (None, target)
-        n_targets = target.shape[0]
-        if n_targets != design.n_samples or (target.ndim == 2 and target.shape[1] != n_classes):
-            raise ValueError(f"target is {target.shape}, for {design.n_samples} samples and {n_classes} classes")
-        if target.ndim == 1 and n_targets and not 0 <= np.min(target) <= np.max(target) < n_classes:
-            raise ValueError(f"labels must lie in [0, {n_classes})")
-        if sample_weight is not None and sample_weight.shape[0] != design.n_samples:
-            raise ValueError(f"{sample_weight.shape[0]} weights for {design.n_samples} samples")
-        self._weight = sample_weight
+        if target.ndim == 1 and len(target) and not 0 <= np.min(target) <= np.max(target) < K:
+            raise ValueError(f"labels must lie in [0, {K})")
+        self._weight, self._offset = samples.weight, samples.offset
 
-    def loss_gradient(self, coef, intercept):
-        """Summed cross-entropy, its gradient in coef (K, d) and in intercept (K,). One pass."""
-        cdef Py_ssize_t d = self.design.n_features
-        cdef softmax_job job = self._job(1 + self._width * (d + 1), self._width)
+    def evaluate(self, coef, intercept, bint keep=True, recycle=None):
+        cdef softmax_job job = self._job(1 + self._width * (self.design.n_features + 1), self._width)
         packed = self._packed(coef, intercept, -np.inf)
         _set_coef(&job, packed)
         sums = self._run(&_loss_gradient_chunk, &job)
-        return float(sums[0]), *self._unpacked(sums[1:])
+        return float(sums[0]), *self._unpacked(sums[1:]), SoftmaxHandle(coef, intercept)
 
-    def hessian_dot(self, coef, intercept, direction, direction_intercept):
-        """The Hessian of the summed cross-entropy at coef (K, d) and intercept (K,) times a direction, both of these
-        shapes. One pass."""
-        cdef Py_ssize_t d = self.design.n_features
-        cdef softmax_job job = self._job(self._width * (d + 1), 2 * self._width)
-        packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
-        _set_coef(&job, packed)
-        _set_direction(&job, direction)
-        return self._unpacked(self._run(&_hessian_dot_chunk, &job))
-
-    def line(self, coef, intercept, direction, direction_intercept):
-        """Summed cross-entropy and its first and second derivative along a direction (3,). One pass."""
+    def line(self, start, end, double t):
         cdef softmax_job job = self._job(3, 4 * self._width)
-        packed, direction = self._packed(coef, intercept, -np.inf), self._packed(direction, direction_intercept, 0.0)
+        direction, direction_intercept = end.less(start)
+        packed = self._packed(start.coef + t * direction, start.intercept + t * direction_intercept, -np.inf)
+        packed_direction = self._packed(direction, direction_intercept, 0.0)
         _set_coef(&job, packed)
-        _set_direction(&job, direction)
-        return self._run(&_line_chunk, &job)
+        _set_direction(&job, packed_direction)
+        return tuple(self._run(&_line_chunk, &job).tolist())
 
-    def largest_range(self, coef, intercept):
-        """The largest difference between two logits of one sample; infinite if one is not finite. One pass."""
+    def largest_logit_change(self, start, end):
         cdef softmax_job job = self._job(1, self._width)
-        packed = self._packed(coef, intercept, 0.0)
+        change, intercept_change = end.less(start)
+        packed = self._packed(change, intercept_change, 0.0)
+        job.offset = NULL  # that of both ends
         _set_coef(&job, packed)
         self._run(&_largest_range_chunk, &job)
         cdef double largest = 0.0
@@ -370,10 +390,22 @@ cdef class SoftmaxPasses:
             largest = max(largest, job.pass_.partials[chunk])
         return largest
 
-    def intercept_hessian(self, coef, intercept):
-        """The Hessian of the summed cross-entropy in the intercepts (K, K). One pass."""
+    def hessian(self, handle):
+        return SoftmaxHessian(self, handle)
+
+    def hessian_dot(self, handle, direction, direction_intercept):
+        """See `fastlogreg.data.passes.LossHessian.dot`."""
+        cdef softmax_job job = self._job(self._width * (self.design.n_features + 1), 2 * self._width)
+        packed = self._packed(handle.coef, handle.intercept, -np.inf)
+        packed_direction = self._packed(direction, direction_intercept, 0.0)
+        _set_coef(&job, packed)
+        _set_direction(&job, packed_direction)
+        return self._unpacked(self._run(&_hessian_dot_chunk, &job))
+
+    def intercept_hessian(self, handle):
+        """See `fastlogreg.data.passes.LossHessian.intercept_block`."""
         cdef softmax_job job = self._job(self._width * self._width, self._width)
-        packed = self._packed(coef, intercept, -np.inf)
+        packed = self._packed(handle.coef, handle.intercept, -np.inf)
         _set_coef(&job, packed)
         cdef double[:, ::1] hessian = self._run(&_intercept_hessian_chunk, &job).reshape(self._width, self._width)
         cdef Py_ssize_t k, other
@@ -385,19 +417,14 @@ cdef class SoftmaxPasses:
                 hessian[other, k] = hessian[k, other] = -hessian[other, k]
         return hessian.base[:self.n_classes, :self.n_classes]
 
-    def pair_grams(self, coef, intercept, const double[::1] center):
-        """For each pair k < l of classes, in lexical order, ``Z' diag(weight prob_k prob_l) Z`` (d + 1, d + 1) with
-        Z = [X - center, 1]: their upper triangles. One pass, each of its blocks dense.
-
-        The Hessian in the classes' coefficients and intercepts is the sum of these, each times
-        ``(e_k - e_l) (e_k - e_l)'``: no two terms cancel.
-        """
+    def pair_grams(self, handle, const double[::1] center):
+        """See `fastlogreg.data.passes.LossHessian.pair_grams`; each block of X is filled in, also of CSR."""
         cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, width = _padded(d + 1)
         if center.shape[0] != d:
             raise ValueError(f"{center.shape[0]} values for {d} features")
-        cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = self.design._least_gram_chunks()
+        cdef Py_ssize_t n_pairs = K * (K - 1) // 2, least_chunks = self.design.least_gram_chunks()
         cdef softmax_job job = self._job(n_pairs * width * width, self._width + 1 + width, least_chunks)
-        packed = self._packed(coef, intercept, -np.inf)
+        packed = self._packed(handle.coef, handle.intercept, -np.inf)
         _set_coef(&job, packed)
         job.pass_.shift = &center[0]
         return self._run(&_pair_grams_chunk, &job).reshape(-1, width, width)[:, :d + 1, :d + 1]
@@ -407,10 +434,11 @@ cdef class SoftmaxPasses:
         job.label = &self._label[0] if self._label is not None else NULL
         job.target = &self._target[0, 0] if self._target is not None else NULL
         job.pass_.weight = &self._weight[0] if self._weight is not None else NULL
+        _set_offset(&job, self._offset)
         return job
 
     cdef _run(self, chunk_function chunk, softmax_job *job):
-        return self.design._run(chunk, &job.pass_)
+        return self.design.run(chunk, &job.pass_)
 
     cdef _packed(self, coef, intercept, double padding):
         if len(coef) != self.n_classes:

@@ -1,4 +1,4 @@
-"""Gram matrices of sparse data with many columns: a dense block of the fullest, and sparse rows for the others.
+"""Gram matrices of sparse data with many columns: dense for the fullest columns, and sparse rows for the others.
 
 On one-hot data few columns hold nearly all entries, and two rare ones meet in few rows. So ``X' diag(weight) X`` has
 fewer entries than X, and a product with it, or a sweep over it, takes a part of a pass.
@@ -21,11 +21,12 @@ from fastlogreg.kernels.dispatch cimport (
 
 from fastlogreg.runtime.threads import usable_threads
 
-# Pairs of rare columns in a row, for each entry of X: with more of them they are no longer rare.
+# Pairs of rare columns that meet in a row, counted over all rows, as a part of the entries of X: with more pairs the
+# columns are not rare.
 cdef double MAX_PAIRS = 0.25
-# What is stored beside X is at most this part of its entries.
+# The numbers that are stored are at most this part of the entries of X.
 cdef double MAX_STORED = 0.5
-# With so many, their sums take no more memory than X.
+# Chunks of a pass at most; there are fewer where their sums would take more memory than X.
 cdef Py_ssize_t MAX_CHUNKS = 4
 
 
@@ -87,13 +88,13 @@ cdef class SparseGram:
     Attributes
     ----------
     columns, rare : ndarray
-        The block's columns of X in rising order, and the others.
+        Numbers of the block's columns of X in rising order, and those of the others.
     block : ndarray of shape (n_block + 1, n_block + 1)
-        Of the block's columns about their centers, and a last one of ones.
+        The sums among the block's columns, about their centers, and a last column of ones.
     squares, sums : ndarray of shape (n_rare,)
-        Of the rare columns; the diagonal, and the products with ones.
+        Of the rare columns, the diagonal and the products with ones.
     n_stored : int
-        Numbers that all this takes.
+        How many numbers all sums are.
     """
 
     cdef readonly object columns
@@ -117,7 +118,9 @@ cdef class SparseGram:
 
     @classmethod
     def of(cls, Design design, columns):
-        """With the block of these columns, in rising order; None where it would not be small. Reads the indices."""
+        """With a block of `columns`, which are in rising order; None where it would not be small. One pass over the
+        indices.
+        """
         cdef SparseGram self = cls.__new__(cls)
         rare = np.setdiff1d(np.arange(design.n_features), columns, assume_unique=True)
         self._design, self.columns, self.rare = design, columns, rare
@@ -130,7 +133,7 @@ cdef class SparseGram:
         places[self.rare] = n_block + np.arange(n_rare)
         self._longest_row = np.diff(self._design.X.indptr).max()
         words = np.zeros((n_rare, n_block // 64 + 1), dtype=np.uint64)
-        room = <Py_ssize_t>(MAX_PAIRS * self._design._entries())
+        room = <Py_ssize_t>(MAX_PAIRS * self._design.count_entries())
         row, pairs = np.empty(self._longest_row + 1, dtype=np.int32), np.empty(room + 1, dtype=np.int64)
         first_pairs = np.empty(self._design.n_samples // 8 + 1, dtype=np.intp)
         cdef const int32_t[::1] places_ = places
@@ -141,8 +144,8 @@ cdef class SparseGram:
         cdef sparse_pattern *pattern = &self._pattern
         pattern.n_block, pattern.n_rare, pattern.n_words = n_block, n_rare, words.shape[1]
         pattern.places, pattern.words, pattern.first_pairs = &places_[0], &words_[0, 0], &first_pairs_[0]
-        n_pairs = self._design._kernels.mark_pairs(
-            &self._design._view, pattern, &row_[0], &first_pairs_[0], &pairs_[0], room)
+        n_pairs = self._design.kernels.mark_pairs(
+            &self._design.view, pattern, &row_[0], &first_pairs_[0], &pairs_[0], room)
         self._design.n_passes += 1
         if n_pairs < 0:
             return False
@@ -173,11 +176,11 @@ cdef class SparseGram:
         cdef Py_ssize_t readings = 1 + self._design.n_entries // self._design.n_samples // 3
         cdef gram_job job
         self._design.check_weight(weight)
-        job.pass_ = self._design._job(1, chunk_limit, size, readings)
+        job.pass_ = self._design.pass_job_of(1, chunk_limit, size, readings)
         job.pattern, job.longest_row = &self._pattern, self._longest_row
-        self._design._give_scratch(&job.pass_, 3 * (self._longest_row + 1))
+        self._design.give_scratch(&job.pass_, 3 * (self._longest_row + 1))
         job.pass_.weight = &weight[0]
-        sums = self._design._run(&_gram_chunk, &job.pass_)
+        sums = self._design.run(&_gram_chunk, &job.pass_)
         edges = np.cumsum([(n_block + 1) ** 2, n_rare, n_rare, len(self._link_columns)])
         block, self.squares, self.sums, links, pairs = np.split(sums, edges)
         self._all_sums = sums
@@ -187,8 +190,8 @@ cdef class SparseGram:
 
     def add_product(self, const double[::1] of_rare, const double[::1] of_block, double[::1] rare_out,
                     double[::1] block_out):
-        """Add the product with a vector, but for the block's with itself: `of_rare` (n_rare,) and `of_block`
-        (n_block + 1,), which ends in the coefficient of ones.
+        """Add the product with a vector, except for the block's product with its own part, to `rare_out` and
+        `block_out`. The vector is `of_rare` (n_rare,) and `of_block` (n_block + 1,), which ends in that of ones.
         """
         cdef Py_ssize_t r, at, last = of_block.shape[0] - 1
         cdef double x, total
@@ -206,8 +209,8 @@ cdef class SparseGram:
                 rare_out[r] += total
 
     def swept_links(self, const double[::1] diagonal):
-        """What the block, about its centers, and ones lose by eliminating the rare columns with a `sweep` that has
-        this diagonal (n_block + 1, n_block + 1).
+        """What eliminating the rare columns, by a `sweep` with this diagonal (n_rare,), takes from the block about its
+        centers and from ones (n_block + 1, n_block + 1).
         """
         cdef Py_ssize_t n_block = self._pattern.n_block, n_panels = n_block // LINK_PANEL + 1
         cdef Py_ssize_t n_threads = usable_threads(min(self._design.n_threads, n_panels))
@@ -215,7 +218,7 @@ cdef class SparseGram:
         panels = np.empty((n_panels, n_block + 1, LINK_PANEL))
         cdef double[:, :, ::1] panels_ = panels
         cdef sweep_job job
-        job.kernels, job.pattern, job.diagonal = self._design._pointwise, &self._pattern, &diagonal[0]
+        job.kernels, job.pattern, job.diagonal = self._design.pointwise, &self._pattern, &diagonal[0]
         job.products = _products(&self._pattern, &self._all_sums[0])
         job.sweeps, job.panels = &sweeps[0], &panels_[0, 0, 0]
         with nogil:
@@ -268,7 +271,7 @@ cdef class SparseGram:
 
 
 def _distinct(numbers):
-    """The distinct ones in rising order, and where each is among them."""
+    """The distinct numbers in rising order, and where each of the numbers is among them."""
     order = np.argsort(numbers)
     ordered = numbers[order]
     is_new = np.append(True, ordered[1:] != ordered[:-1])[: len(numbers)]

@@ -16,7 +16,7 @@ def begin_callbacks(estimator, X, y, sample_weight):
 
 
 class NoCallbacks:
-    """Where nobody listens."""
+    """Takes the place of `Callbacks` where there are none."""
 
     def iteration(self, *_):
         return False
@@ -39,7 +39,7 @@ class Callbacks:
         self._open = None
 
     def iteration(self, estimator, n_iter, objective, point, classes):
-        """End the task of iteration n_iter and begin the next one's; whether a callback asks to stop."""
+        """End the task of iteration n_iter and begin the next one's; returns whether a callback asks to stop."""
         if not getattr(estimator, "_skl_callbacks", None):
             return False
 

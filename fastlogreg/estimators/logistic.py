@@ -3,7 +3,6 @@
 In: parameters, validation, classes, weights. Out: coef_, intercept_, n_iter_, gap_ and what else a user reads.
 """
 
-import functools
 import warnings
 from numbers import Integral, Real
 
@@ -11,18 +10,19 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
-from sklearn.utils._param_validation import Interval, StrOptions, validate_parameter_constraints
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastlogreg.curvature.pilot import objective_with_pilot
 from fastlogreg.data.design import as_design
+from fastlogreg.data.passes import local_passes
+from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
-from fastlogreg.estimators.prediction import PredictionMixin, is_plain
+from fastlogreg.estimators.prediction import PredictionMixin
+from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
 from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels, encode_probabilities
-from fastlogreg.objectives.binary import Objective
-from fastlogreg.objectives.softmax import SoftmaxObjective
+from fastlogreg.penalties import Quadratic
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
-from fastlogreg.solvers import SOLVERS, Stop, early_end, gap_target
+from fastlogreg.solvers import SOLVERS, Stop, accuracy_asked, early_end, problem
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
@@ -36,53 +36,6 @@ class _StopRequested(Exception):  # noqa: N818
         super().__init__(n_iter)
         self.n_iter = n_iter
         self.point = point
-
-
-def unchanged_by_failure(fit):
-    """Whatever ends a fit early leaves the estimator as it was."""
-
-    @functools.wraps(fit)
-    def guarded(self, *args, **kwargs):
-        before = vars(self).copy()
-        try:
-            return fit(self, *args, **kwargs)
-        except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
-            raise
-
-    return guarded
-
-
-@functools.lru_cache(maxsize=256)
-def _check_parameters(estimator_class, values):
-    """scikit-learn's errors for the parameters, given as names, types and values."""
-    parameters = {name: value for name, _, value in values}
-    validate_parameter_constraints(
-        estimator_class._parameter_constraints, parameters, caller_name=estimator_class.__name__
-    )
-
-
-class ValidationMixin:
-    """scikit-learn's validation, spared where its outcome is known."""
-
-    def _validate_params(self):
-        """Once for each combination of parameters."""
-        values = tuple((name, type(value := getattr(self, name)), value) for name in self._parameter_constraints)
-        try:
-            hash(values)
-        except TypeError:
-            super()._validate_params()
-            return
-        _check_parameters(type(self), values)
-
-    def _takes_plain(self, X, y):
-        """Whether validation for a fit would return X and labels y as they are; then its attributes are set."""
-        plain = is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]
-        if plain:
-            self.n_features_in_ = X.shape[1]
-            vars(self).pop("feature_names_in_", None)
-        return plain
 
 
 class LogisticRegression(
@@ -117,13 +70,14 @@ class LogisticRegression(
     random_state : int, RandomState instance or None, default=None
         Accepted and without effect: every solver is deterministic.
     solver : str, default="auto"
-        "newton", "lbfgs", "gd" (accelerated full-batch gradient descent) or "sgd" (stochastic steps, see
-        `SGDLogisticRegression`); "auto" picks "newton". The optimum is the same. scikit-learn's other names
-        ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted and mean "auto".
+        "auto" chooses the way by the data, and "newton" is another name for it; "lbfgs", "gd" (accelerated full-batch
+        gradient descent) and "sgd" (stochastic steps, see `SGDLogisticRegression`) are what they say. The optimum is
+        the same. scikit-learn's other names ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted
+        and mean "auto".
     max_iter : int, default=100
         Iterations of the solver at most.
     verbose : int, default=0
-        Whether to print one line an iteration.
+        Whether to print one line an iteration, and before them each way that "auto" takes and why.
     warm_start : bool, default=False
         Whether to start from the coefficients of the fit before.
     n_jobs : int or None, default=None
@@ -140,7 +94,7 @@ class LogisticRegression(
         One row for two classes, else one for each. In X's dtype, as `intercept_`.
     intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : ndarray of shape (1,)
-        0 where what gave the start, a part of the samples or the span of few rows, gave the optimum.
+        0 where the start was the optimum, as it may be if a part of the samples or the span of few rows gave it.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are all strings.
@@ -161,7 +115,8 @@ class LogisticRegression(
         and after each iteration. Where a part of the samples or the span of few rows gives the start, it is close to
         the minimum already.
     solver_ : str
-        The solver used.
+        What did the work: `solver`, or where it is "auto" the ways that led to the optimum, in turn and joined by "+",
+        as "pilot", "pilot+newton" or "dual". ``verbose=1`` says why each was chosen.
 
     Warns
     -----
@@ -259,7 +214,8 @@ class LogisticRegression(
         ------
         ValueError
             For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
-            that are all zero.
+            that are all zero. Also for values of X whose squares overflow, for `class_weight` with soft targets, and
+            for a `warm_start` from another number of features.
         NotImplementedError
             For a penalty with L1.
         """
@@ -276,10 +232,11 @@ class LogisticRegression(
         if weight is not None and not self.soft_targets:
             check_two_classes_weigh(weight, target, classes)
         with single_threaded_blas():  # threads of two pools would fight for the cores
-            objective = self._objective(as_design(X, n_threads), target, weight, len(classes))
+            samples = Samples(target, weight, n_classes=len(classes))
+            objective = self._objective(as_design(X, n_threads), samples)
             self._check_objective(objective, X)
             callbacks = begin_callbacks(self, X, y, sample_weight)
-            solution, loss_curve = self._solve(objective, classes, callbacks)
+            solution, loss_curve, ways = self._solve(objective, classes, callbacks)
             self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
         self._report(solution)
         self.classes_ = classes
@@ -291,7 +248,7 @@ class LogisticRegression(
         self.gap_proven_ = solution.proven
         self.n_passes_ = objective.n_passes
         self.loss_curve_ = np.array(loss_curve)
-        self.solver_ = self._solver_name()
+        self.solver_ = "+".join(ways)
         callbacks.end(self)
         return self
 
@@ -319,16 +276,15 @@ class LogisticRegression(
                 f"penalty={self.penalty!r} with l1_ratio={self.l1_ratio!r}: penalties with L1 are not implemented"
             )
 
-    def _objective(self, design, target, weight, n_classes):
+    def _objective(self, design, samples):
         """What is minimised, with a pilot for the solver that uses one."""
-        with_pilot = self._solver_name() == "newton" and self.max_iter > 0
-        total_weight = len(target) if weight is None else weight.sum()
-        l2 = 0.0 if self.penalty is None else 1.0 / (self.C * total_weight)
-        options = {"sample_weight": weight, "l2": l2, "fit_intercept": self.fit_intercept}
-        if n_classes > 2:
-            return SoftmaxObjective(design, target, n_classes, **options)
-        make = objective_with_pilot if with_pilot else Objective
-        return make(design, target, **options)
+        strength = 0.0 if self.penalty is None else 1.0 / (self.C * samples.total_weight)
+        return problem(
+            local_passes(design, samples),
+            Quadratic(strength),
+            fit_intercept=self.fit_intercept,
+            with_pilot=self._solver_name() == AUTO_SOLVER and self.max_iter > 0,
+        )
 
     def _solver_name(self):
         return self.solver if self.solver in SOLVERS else AUTO_SOLVER
@@ -341,21 +297,21 @@ class LogisticRegression(
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
             return objective.start()
-        if self.coef_.shape[1] != objective.design.n_features:
+        if self.coef_.shape[1] != objective.n_features:
             raise ValueError(
-                f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {objective.design.n_features}"
+                f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {objective.n_features}"
             )
         if not np.array_equal(self.classes_, classes):
             return objective.start()
         start = objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
-        # With several classes a start can be so far off that rounding leaves no curvature to go by.
-        if objective.n_outputs > 1 and not objective.evaluate(start).value <= objective.value_without_coefficients():
+        # With several classes a start can be too far off: rounding then leaves no curvature to go by.
+        if objective.n_classes > 2 and not objective.evaluate(start).value <= objective.value_without_coefficients():
             return objective.start()
         return start
 
     def _solve(self, objective, classes, callbacks):
-        """The solution and the value after each iteration."""
-        loss_curve = []
+        """The solution, the value after each iteration, and the ways that led there."""
+        loss_curve, ways = [], []
 
         def on_iteration(n_iter, point):
             loss_curve.append(point.value)
@@ -365,13 +321,20 @@ class LogisticRegression(
             if callbacks.iteration(self, n_iter, objective, point, classes):
                 raise _StopRequested(n_iter, point)
 
-        solve = SOLVERS[self._solver_name()]
+        def on_way(way):
+            ways.append(way.name)
+            if self.verbose:
+                print(f"{way.name}: {way.reason}", flush=True)
+
+        name = self._solver_name()
+        options = {"on_way": on_way} if name == AUTO_SOLVER else {}
         start = self._start(objective, classes)
+        limits = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": on_iteration}
         try:
-            solution = solve(objective, start, tol=self.tol, max_iter=self.max_iter, on_iteration=on_iteration)
+            solution = SOLVERS[name](objective, start, **limits, **options)
         except _StopRequested as request:
             solution = early_end(objective, request.point, self.tol, request.n_iter, Stop.REQUESTED)
-        return solution, loss_curve
+        return solution, loss_curve, solution.ways or ways or [name]
 
     def _report(self, solution):
         """One warning, if the fit did not arrive."""
@@ -390,7 +353,7 @@ class LogisticRegression(
             Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better determined, "
             "lower C.",
         }[solution.stop]
-        asked = gap_target(solution.point, self.tol) / solution.point.value
+        asked = accuracy_asked(solution.point, self.tol) / solution.point.value
         gap = _relative_gap(solution)
         reached = f"{'proven' if solution.proven else 'estimated'} to be within {gap:.1e} of its minimum, relatively"
         return (

@@ -1,4 +1,4 @@
-"""What fitted estimators say of new samples."""
+"""Predictions of fitted estimators for new samples."""
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,7 @@ from fastlogreg.runtime.threads import effective_n_threads
 
 
 def is_plain(X):
-    """Whether X is what scikit-learn's validation would return for it, but for its number of columns."""
+    """Whether scikit-learn's validation would return X as it is, apart from its check of the number of columns."""
     if type(X) not in (np.ndarray, sp.csr_matrix, sp.csr_array):
         return False
     return X.ndim == 2 and 0 not in X.shape and (X.dtype == np.float64 or X.dtype == np.float32)
@@ -23,7 +23,7 @@ class PredictionMixin:
     """Logits, classes and probabilities, from `coef_`, `intercept_`, `classes_` and `n_jobs`."""
 
     def _check_finite(self, X):
-        """scikit-learn's error if X holds NaN or infinity; called once a sum over X turned out not to be finite."""
+        """Raise scikit-learn's error if X holds NaN or infinity; called when a sum over X is not finite."""
         assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
 
     def _dense_coef(self):

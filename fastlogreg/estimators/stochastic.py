@@ -19,13 +19,16 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
+from fastlogreg.data.design import as_design
+from fastlogreg.data.rows import Rows
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
-from fastlogreg.estimators.logistic import ValidationMixin, unchanged_by_failure
+from fastlogreg.estimators.epochs import Epochs, unseen_overflow
 from fastlogreg.estimators.prediction import PredictionMixin
+from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
 from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels
 from fastlogreg.estimators.validation_set import Accuracy, CrossEntropy
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
-from fastlogreg.steps import GradientSteps, Rows, Samples, SoftmaxGradientSteps, adaptive_steps, memory_map, take_epoch
+from fastlogreg.steps import Feed, GradientSteps, SoftmaxGradientSteps, adaptive_steps, memory_map
 
 MAX_SEED = np.iinfo(np.int32).max
 
@@ -60,13 +63,13 @@ class SGDLogisticRegression(
         Whether each epoch takes the samples in a random order. Samples of a memory-mapped X are shuffled in runs of 64
         MiB.
     verbose : int, default=0
-        Whether to print one line an epoch.
+        Whether to print one line per epoch.
     random_state : int, RandomState instance or None, default=None
         Seeds the orders, which are scikit-learn's for the same seed.
     learning_rate : {"auto", "constant", "optimal", "invscaling", "adaptive"}, default="auto"
         "auto" has no rate. Up to 2000 columns (of several classes, up to 16 million products of two columns, summed
         over the classes) it takes Newton steps, a block of samples at a time, with the curvature of all samples so far;
-        from the second epoch on, one step an epoch. With more columns, or L1, it takes steps with a curvature for each
+        from the second epoch on, one step per epoch. With more columns, or L1, it takes steps with a curvature for each
         coefficient. The others are SGDClassifier's; with several classes, a step moves them all along the softmax's
         gradient, and the intercepts of sparse X as far as those of dense X.
     eta0 : float, default=0.01
@@ -101,7 +104,7 @@ class SGDLogisticRegression(
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are all strings.
     loss_curve_ : ndarray of shape (n_iter_,)
-        The objective of each epoch, in nats a sample: each sample's before its step.
+        The objective of each epoch, in nats per sample, with the loss of each sample before its step.
     validation_curve_ : ndarray of shape (n_iter_,)
         With `early_stopping` the accuracy after each epoch, with `X_val` the mean cross-entropy; the fit keeps the
         coefficients of the best epoch.
@@ -148,7 +151,7 @@ class SGDLogisticRegression(
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # Reading ahead and predictions take the threads there are.
+    # Reading ahead and predictions use all threads that are available.
     n_jobs = None
 
     def __init__(
@@ -216,7 +219,7 @@ class SGDLogisticRegression(
         Raises
         ------
         ValueError
-            For input that scikit-learn refuses, and where the steps overflow.
+            For input that scikit-learn refuses, for settings that do not go together, and where the steps overflow.
         """
         self._check_settings()
         mapped = memory_map(X)
@@ -226,11 +229,11 @@ class SGDLogisticRegression(
         if weight is not None:
             check_two_classes_weigh(weight, target, classes)
         kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
-        samples = Samples(Rows(X), target, weight, kept, self._seed(), mapped)
+        feed = Feed(Rows(as_design(X)), target, weight, kept, self._seed(), mapped)
         with single_threaded_blas():
-            steps = self._start(classes, samples.rows)
+            steps = self._start(classes, feed.rows)
             callbacks = begin_callbacks(self, X, y, sample_weight)
-            run = _Run(self, steps, samples, validation, X, classes, callbacks)
+            run = Epochs(self, steps, feed, validation, X, classes, callbacks)
             run.until_done()
         self._take_over(run, X.dtype)
         if self.tol is not None and not run.converged:
@@ -246,9 +249,9 @@ class SGDLogisticRegression(
     @unchanged_by_failure
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X, y, classes=None, sample_weight=None):
-        """Take the samples as the next of a stream: one epoch over them.
+        """Take the samples as the next ones of a stream: one epoch over them.
 
-        How a stream is cut into calls does not matter, but for `shuffle`, which shuffles those of a call.
+        How a stream is cut into calls does not matter, except that `shuffle` shuffles the samples within each call.
 
         Parameters
         ----------
@@ -265,7 +268,7 @@ class SGDLogisticRegression(
         Raises
         ------
         ValueError
-            As of `fit`, for labels that are not among the classes, and for settings that need all samples at once.
+            As in `fit`, for labels that are not among the classes, and for settings that need all samples at once.
         """
         self._check_settings()
         if self.early_stopping:
@@ -281,15 +284,15 @@ class SGDLogisticRegression(
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
         target = _encode(y, known)
         weight = self._weight(sample_weight, X, target, known)
-        rows = Rows(X)
-        with single_threaded_blas(), _unseen_overflow():
+        rows = Rows(as_design(X))
+        with single_threaded_blas(), unseen_overflow():
             if hasattr(self, "_steps"):
-                steps = copy.deepcopy(self._steps)  # a call that fails shall leave it as it was
+                steps = copy.deepcopy(self._steps)  # a call that fails must leave them as they were
             else:
                 steps = self._new_steps(*_zeros(known, rows), rows.sparse)
             steps.begin_epoch()
-            samples = Samples(rows, target, weight, None, self._seed(), None)
-            samples.feed(steps, effective_n_threads(self.n_jobs))
+            feed = Feed(rows, target, weight, None, self._seed(), None)
+            feed.epoch(steps, effective_n_threads(self.n_jobs))
             coef, intercept = steps.solution()
         self._check_solution(coef, intercept, steps.loss_sum, X, 1)
         self._steps = steps
@@ -318,7 +321,7 @@ class SGDLogisticRegression(
         return combined_weight(sample_weight, self.class_weight, target, classes)
 
     def _seed(self):
-        """The seed of the orders, None where samples stay as they are: the second that scikit-learn's fit draws."""
+        """The seed of the orders, None where samples keep theirs: the second number that scikit-learn's fit draws."""
         generator = _generator(self.random_state)
         generator.randint(1, MAX_SEED)
         seed = generator.randint(MAX_SEED)
@@ -376,7 +379,7 @@ class SGDLogisticRegression(
             raise ValueError(
                 "The sample weights for validation set are all zero, consider using a different random state."
             )
-        # The samples learned from stay in the place that the order of all has for them.
+        # The samples to learn from keep their places in the shuffled order of all samples.
         mask = np.ones(len(target), dtype=bool)
         mask[held_out] = False
         return mask, np.flatnonzero(~mask)
@@ -390,7 +393,9 @@ class SGDLogisticRegression(
         return CrossEntropy(X_val, _encode(y_val, classes), None)
 
     def _check_solution(self, coef, intercept, loss, X, epoch):
-        """L1 takes a coefficient that is not finite for zero: then only the loss tells of an X that is not."""
+        """Raise ValueError if X or the solution is not finite. L1 turns a coefficient that is not finite into zero:
+        then only the loss tells.
+        """
         finite = np.isfinite(intercept).all() and np.isfinite(coef).all()
         if not (finite and np.isfinite(loss)):
             self._check_finite(X)
@@ -410,12 +415,12 @@ class SGDLogisticRegression(
         return tags
 
     def _take_over(self, run, dtype):
-        """What a run led to."""
+        """Take over what a run led to."""
         self.classes_ = run.classes
         self._steps = run.steps
         self._set_solution(run.coef, run.intercept, dtype)
         self.n_iter_ = run.n_iter
-        self.t_ = 1.0 + run.n_iter * run.samples.n_samples
+        self.t_ = 1.0 + run.n_iter * run.feed.n_samples
         self.loss_curve_ = np.array(run.loss_curve)
         vars(self).pop("validation_curve_", None)
         if run.validation is not None:
@@ -426,111 +431,20 @@ class SGDLogisticRegression(
         self.intercept_ = np.atleast_1d(intercept).astype(dtype)
 
 
-class _Run:
-    """The epochs of one fit."""
-
-    def __init__(self, model, steps, samples, validation, X, classes, callbacks):
-        self.model, self.steps, self.samples, self.validation = model, steps, samples, validation
-        self.X, self.classes, self.callbacks = X, classes, callbacks
-        self.n_iter = 0
-        self.converged = False
-        self.loss_curve, self.validation_curve = [], []
-        self.coef, self.intercept = steps.solution()
-        self._best = np.inf
-        self._no_change = 0
-        self._n_threads = effective_n_threads(model.n_jobs)
-        self._tol = -np.inf if model.tol is None else model.tol
-
-    def until_done(self):
-        model = self.model
-        stop = self._tell()
-        best = None
-        while self.n_iter < model.max_iter and not (stop or self.converged):
-            self.n_iter += 1
-            with _unseen_overflow():
-                gap = self._epoch()
-                self.coef, self.intercept = self.steps.solution()
-            score = self.loss_curve[-1]
-            model._check_solution(self.coef, self.intercept, score, self.X, self.n_iter)
-            if self.validation is not None:
-                score, shown = self.validation(self.coef, self.intercept)
-                self.validation_curve.append(shown)
-                if best is None or score < best[0]:
-                    best = score, self.coef, self.intercept
-            self._print()
-            stop = self._tell()
-            self._judge(score, gap)
-        if stop:
-            self.converged = True
-        if best is not None:
-            _, self.coef, self.intercept = best
-
-    def _epoch(self):
-        """Returns the gap of the objective, relatively, where the steps know it, else infinity."""
-        steps = self.steps
-        value = take_epoch(steps, self.n_iter, lambda: self.samples.feed(steps, self._n_threads))
-        if value is not None:
-            self.loss_curve.append(value)
-            return steps.gap / value if value > 0 else 0.0
-        self.loss_curve.append((steps.loss_sum + steps.penalty_sum) / max(steps.count, np.finfo(float).tiny))
-        return np.inf
-
-    def _judge(self, score, gap):
-        if hasattr(self.steps, "begin_exact") and self.validation is None:
-            self.converged = self._tol >= 0 and gap <= max(0.1 * self._tol**2, 1e-15)
-            return
-        self._no_change = self._no_change + 1 if self._tol >= 0 and score > self._best - self._tol else 0
-        self._best = min(self._best, score)
-        if self._no_change >= self.model.n_iter_no_change:
-            if self.model.learning_rate == "adaptive" and self.steps.eta0 > 1e-6:
-                self.steps.eta0 /= 5
-                self._no_change = 0
-            else:
-                self.converged = True
-
-    def change(self):
-        """How the last epoch changed the objective, in words."""
-        if len(self.loss_curve) < 2:
-            return ""
-        return f", {self.loss_curve[-2] - self.loss_curve[-1]:.2g} below the one before"
-
-    def _print(self):
-        if self.model.verbose:
-            shown = f"  validation {self.validation_curve[-1]:.6g}" if self.validation_curve else ""
-            print(f"epoch {self.n_iter:4d}  objective {self.loss_curve[-1]:.12g}{shown}", flush=True)
-
-    def _tell(self):
-        point = _Coefficients((np.atleast_2d(self.coef), np.atleast_1d(self.intercept)))
-        return self.callbacks.iteration(self.model, self.n_iter, point, point, self.classes)
-
-
 _of_thread = threading.local()
 
 
 def _generator(random_state):
-    """scikit-learn's generator for it. One that is there is seeded anew, for to make one takes fifty times as long."""
+    """scikit-learn's generator for `random_state`.
+
+    For an integer, each thread seeds one generator again and again, as making one takes fifty times as long.
+    """
     if not isinstance(random_state, Integral):
         return check_random_state(random_state)
     if not hasattr(_of_thread, "generator"):
         _of_thread.generator = np.random.RandomState()
     _of_thread.generator.seed(random_state)
     return _of_thread.generator
-
-
-def _unseen_overflow():
-    """No warnings of NumPy where `SGDLogisticRegression._check_solution` comes after."""
-    return np.errstate(over="ignore", invalid="ignore")
-
-
-class _Coefficients:
-    """Coefficients and intercepts in the place of an objective and its parameters."""
-
-    def __init__(self, parameters):
-        self.parameters = parameters
-
-    @staticmethod
-    def to_coef(parameters):
-        return parameters
 
 
 def _zeros(classes, rows):

@@ -1,4 +1,4 @@
-"""From what a user calls y and weights to what the objective calls target and sample_weight."""
+"""From what a user calls y, sample_weight and class_weight to the targets and weights of `Samples`."""
 
 import numpy as np
 from sklearn.utils.class_weight import compute_class_weight
@@ -8,13 +8,13 @@ from fastlogreg.estimators.labels import two_whole_numbers
 
 
 def encode_labels(y):
-    """The K classes, sorted, and the target (n,): of two classes 1 where y is the second, in a byte each, of more their
-    numbers.
+    """The K classes, sorted, and the target (n,): for two classes 1 where y is the second one (uint8), for more the
+    numbers of the classes (intp).
 
     Raises
     ------
     ValueError
-        With scikit-learn's words, unless y holds labels of two classes at least.
+        In scikit-learn's words, if y does not hold labels of two classes or more.
     """
     found = two_whole_numbers(y)
     if found is not None:
@@ -57,7 +57,7 @@ def encode_probabilities(y):
     Raises
     ------
     ValueError
-        Unless y holds numbers in [0, 1], or rows of at least two numbers that are not negative.
+        If y holds neither numbers in [0, 1] nor rows of at least two finite numbers that are not negative.
     """
     y = np.asarray(y, dtype=np.float64)
     if y.ndim == 1:
@@ -76,12 +76,12 @@ def encode_probabilities(y):
 
 
 def combined_weight(sample_weight, class_weight, target, classes):
-    """Sample times class weights (n,), or None where all are one.
+    """Sample weights times class weights (n,), or None where neither are given.
 
     Raises
     ------
     ValueError
-        If no weight is positive, or those of one class only.
+        If all sample weights are zero, or if scikit-learn refuses `class_weight`.
     """
     if sample_weight is not None and not np.any(sample_weight):
         raise ValueError("Sample weights must have at least one non-zero value: all weights are zero.")
@@ -95,7 +95,7 @@ def combined_weight(sample_weight, class_weight, target, classes):
 
 
 def check_two_classes_weigh(weight, target, classes):
-    """ValueError unless samples of two classes have weights."""
+    """Raise ValueError unless samples of at least two classes have weights that are not zero."""
     counted = target[weight > 0]
     if counted.size == 0 or counted.min() == counted.max():
         only = "no class" if counted.size == 0 else f"only one class, {classes[int(counted[0])]!r},"
@@ -105,8 +105,8 @@ def check_two_classes_weigh(weight, target, classes):
 
 
 def _class_weights(class_weight, target, classes, sample_weight):
-    """Weights of the classes; "balanced" counts samples by their weight, so that weights stay repetition, and gives a
-    class without any none.
+    """Weights of the classes. "balanced" counts samples by their weight, so that a weight of k remains the same as k
+    copies; a class without weight gets none.
     """
     if isinstance(class_weight, str):
         counts = np.bincount(target.astype(np.intp), weights=sample_weight, minlength=len(classes))

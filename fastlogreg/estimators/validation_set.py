@@ -1,4 +1,4 @@
-"""Samples that stochastic fits are judged by after each epoch."""
+"""Samples on which a stochastic fit is judged after each epoch."""
 
 import numpy as np
 from scipy.special import logsumexp
@@ -10,14 +10,14 @@ from fastlogreg.runtime.threads import effective_n_threads
 
 
 class Validation:
-    """Samples to judge coefficients by."""
+    """Samples on which coefficients are judged."""
 
     def __init__(self, X, target, weight):
         self._design, self._target = as_design(X, effective_n_threads()), target
         self._weight = np.ones(len(target)) if weight is None else weight
 
     def logits(self, coef, intercept):
-        """Of two classes (n,), else (n, K)."""
+        """The logits of the samples: (n,) for two classes, else (n, K)."""
         if np.ndim(intercept):
             return class_scores(self._design, coef, intercept, False)
         return self._design.logits(coef[np.newaxis], np.array([intercept]))[0]
@@ -25,7 +25,7 @@ class Validation:
 
 class Accuracy(Validation):
     def __call__(self, coef, intercept):
-        """What is to be low, and what is shown."""
+        """Two numbers: the score, which is better the lower it is, and the one to show."""
         u = self.logits(coef, intercept)
         right = (u > 0 if u.ndim == 1 else u.argmax(axis=1)) == self._target
         accuracy = float(np.average(right, weights=self._weight))

@@ -11,10 +11,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Panels and what is summed from them have rows of whole multiples of so many doubles. */
+/* The rows of panels, and of the matrices summed from them, hold a multiple of eight doubles: whole vectors. */
 #define PANEL_ALIGNMENT 8
 
-/* The rows whose entries are collected at a time where columns are contiguous: a kilobyte of each. */
+/* Where columns are contiguous, entries are collected from 128 rows at a time: a kilobyte of each column. */
 #define ENTRY_ROWS 128
 
 /* How X lies in memory; the layout fixes which of the fields are used. */
@@ -42,8 +42,8 @@ typedef enum {
 } layout;
 
 /* Where the products of a row's entries belong in X' diag(weight) X with a dense block of n_block columns and sparse
- * rows for the others, the rare ones: see fastlogreg/data/sparse_gram.pyx. A rare column meets a column of the block where
- * its bit is set, and a rare one before it where that stands among its pairs. */
+ * rows for the others, the rare ones: see fastlogreg/data/sparse_gram.pyx. If some row has entries in a rare column and
+ * a column of the block, the rare column's bit for that is set; a rare column before it is then among its pairs. */
 typedef struct {
     ptrdiff_t n_block, n_rare;
     const int32_t *places; /* of each column of X: below n_block in the block, from there on among the rare ones */
@@ -58,7 +58,7 @@ typedef struct {
     const int32_t *pair_places;   /* of two rare columns in a row, one row after the other */
 } sparse_pattern;
 
-/* Columns at once in `sweep_links`: a divisor of a word's 64. */
+/* Columns that `sweep_links` takes at once: a divisor of the 64 bits of a word. */
 #define LINK_PANEL 16
 
 /* Sums of products: the block with a last column of ones in its upper triangle, ((n_block + 1) squared); of the rare
@@ -71,30 +71,30 @@ typedef struct {
  * the coefficients that they make: w = sum_i cost_i (p_i - q_i) (x_i - center), held as a sum over x_i and another. */
 typedef struct {
     const double *target; /* p */
-    const double *cost;   /* of zero: the sample is passed over */
+    const double *cost;   /* a sample of cost zero is skipped */
     const double *center; /* where it is not NULL, center_dots are written first */
     double *center_dots;  /* x_i . center */
     double center_square; /* center . center */
-    double give;          /* of the intercept, for a sum of variables */
+    double give;          /* what the intercept gives way by, times the sum of variables */
     double *residual, *logits;
     double *coef;           /* sum_i cost_i (p_i - q_i) x_i */
     double intercept;       /* of centered columns, where the sum of variables is zero */
     double sum, center_dot; /* sum_i cost_i (p_i - q_i), and coef . center */
     double *gains;          /* of each sample's latest visit, or PASSED_OVER */
-    double least_gain;      /* a sample whose latest gain is less is passed over, but not twice in a row */
+    double least_gain;      /* a sample whose latest gain is less is skipped, but not twice in a row */
 } dual_problem;
 
 #define PASSED_OVER (-1.0)
 
 /* What a sweep of the dual did. */
 typedef struct {
-    double gain;                   /* what the dual objective fell by, in its second order */
-    double gap;                    /* the duality gap, in its second order, of each sample before its visit */
+    double gain;                   /* what the dual objective fell by, to second order */
+    double gap;                    /* the sum of each sample's duality gap before its visit, to second order */
     ptrdiff_t n_visits, n_entries; /* samples visited, and their entries */
 } dual_sweep_sums;
 
 /* Coefficients, gradients, logits and residuals of K outputs are K rows, one after the other: `coef` and
- * `gradient` with n_features entries a row, `logits` and `residual` with their leading dimension given. */
+ * `gradient` with n_features entries in a row, `logits` and `residual` with their leading dimension given. */
 typedef struct {
     /* logits_out[k, i] = intercept[k] + x_i . coef[k] for the block's samples */
     void (*logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs, const double *coef,
@@ -115,7 +115,7 @@ typedef struct {
                        const double *shift, ptrdiff_t width, double *panel);
 
     /* Dense: gram[j, l] += sum_i weight_i z_ij z_il for j <= l, rows `width` > n_features apart, z_i = (x_i - shift,
-     * 1). What is zero in z takes no time but that of being read. columns, values: scratch, ENTRY_ROWS x width each. */
+     * 1). Zeros in z take only the time of reading them. columns, values: scratch, ENTRY_ROWS x width each. */
     void (*add_gram_of_entries)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                                 const double *shift, ptrdiff_t width, int32_t *columns, double *values, double *gram);
 
@@ -123,13 +123,13 @@ typedef struct {
     void (*add_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight, double *gram);
 
     /* CSR: sets the bits of the block's columns that rare ones meet, and writes n_rare times the later plus the earlier
-     * of each two rare columns in a row. Returns how many, or -1 where there are more than `room`. `row` is as long as
-     * the longest row. */
+     * of each two rare columns in a row. Returns the number of pairs, or -1 where there are more than `room`. `row` is
+     * scratch for the longest row and one entry more. */
     ptrdiff_t (*mark_pairs)(const design_view *X, const sparse_pattern *pattern, int32_t *row,
                             ptrdiff_t *first_pairs_out, int64_t *pairs_out, ptrdiff_t room);
 
     /* CSR: products += those of the samples' entries, times their weights; `first` is a multiple of 8. `row_values` and
-     * `row` are twice as long as the longest row, and one. */
+     * `row` are scratch for twice the longest row and one entry more. */
     void (*add_sparse_gram)(const design_view *X, ptrdiff_t first, ptrdiff_t count, const double *weight,
                             const sparse_pattern *pattern, double *row_values, int32_t *row,
                             const sparse_products *products);
@@ -180,7 +180,7 @@ typedef struct {
     ptrdiff_t width;        /* columns of X */
     const sparse_row *rows; /* count, and n_ahead more that will come after them and may be asked for */
     ptrdiff_t n_ahead;
-    ptrdiff_t ahead; /* a row is asked for so many rows before its turn */
+    ptrdiff_t ahead; /* the rows before its turn at which a row is asked for */
     const double *target;
     const double *weight;
     double *logits_out; /* before each step; of the last batch alone where steps take several samples */
@@ -244,9 +244,9 @@ typedef struct {
      * below the diagonal holds no meaning. */
     void (*add_rank_update)(ptrdiff_t count, ptrdiff_t width, const double *panel, double *gram);
 
-    /* Of the block's columns and ones, from `first` on, LINK_PANEL at most: products (n_block + 1, LINK_PANEL) with
-     * what the symmetric Gauss-Seidel sweep over the rare columns, with this diagonal, makes of them. `sweep` holds
-     * n_rare rows of LINK_PANEL. */
+    /* For LINK_PANEL of the block's columns and ones, from `first` on: their links with the rare columns go through a
+     * symmetric Gauss-Seidel sweep with this diagonal, and the products of the result with the links of the whole block
+     * and ones are written (n_block + 1, LINK_PANEL). `sweep` is scratch, n_rare rows of LINK_PANEL. */
     void (*sweep_links)(const sparse_pattern *pattern, const sparse_products *of, const double *diagonal,
                         ptrdiff_t first, double *sweep, double *products_out);
 
@@ -280,7 +280,7 @@ typedef struct {
     /* sums[k] += sum_i values[i, k] */
     void (*add_rows)(ptrdiff_t count, ptrdiff_t width, const double *values, double *sums);
 
-    /* Stochastic steps in the rows' order, one a row, or one a batch; each returns the sum of the losses before it. */
+    /* Stochastic steps in the rows' order, one for each row or batch; all return the sum of the losses before them. */
     double (*sgd_dense)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
     double (*sgd_csr)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);
     double (*sgd_by_batches)(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state);

@@ -7,7 +7,7 @@
  * with a = sigma(-|u|) = e / (1 + e) <= 1/2.
  *
  * Nothing overflows, and for labels (p = 0 and 1) nothing cancels. Where the residual of a soft target is small beside
- * its two terms, exact_residual.h makes it good. */
+ * its two terms, it is computed again by exact_residual.h. */
 
 typedef struct {
     vdouble loss, residual, curvature;
@@ -51,7 +51,7 @@ static inline vdouble sigmoid_of(vdouble u) {
     return select(u >= 0.0, s, e * s);
 }
 
-/* Writes the residuals of soft targets again, those that cancel in full accuracy, and returns the sum of all. */
+/* Writes the residuals of soft targets again, with full accuracy where they cancel, and returns the sum of all. */
 static __attribute__((noinline)) double repair_residuals(ptrdiff_t n, const double *logits, const double *prob,
                                                          const double *weight, double *residual_out) {
     vdouble sum = {0};
@@ -93,11 +93,11 @@ static inline __attribute__((always_inline)) void bce_vector(ptrdiff_t i, ptrdif
         store_first(curvature_out + i, at.curvature, count);
 }
 
-/* So many factors 1 + e <= 2 go into a product before its logarithm is taken. */
+/* Factors 1 + e <= 2 that are multiplied before a logarithm is taken. */
 #define PRODUCT_TERMS 16
 
-/* `bce` of whole vectors of samples that all weigh one and whose losses are wanted in sum alone: the logarithms of
- * products of 1 + e. What a product has above one grows by terms that are positive, (1 + above) (1 + e) - 1 = above +
+/* `bce` of whole vectors of samples that all weigh one, where only the sum of the losses is wanted: the logarithms of
+ * products of 1 + e. What a product exceeds one by grows by terms that are positive, (1 + above) (1 + e) - 1 = above +
  * e (1 + above), so that sums of small losses keep their digits. */
 static inline __attribute__((always_inline)) void bce_of_ones(ptrdiff_t n, const double *logits, targets target,
                                                               double *residual_out, double *curvature_out,

@@ -1,6 +1,6 @@
 /* CSR: included once for each kind of values and each INDEX (columns and row starts). VALUES(X) declares what
- * VALUE(at), the entry in place `at`, needs, VALUE_ROW(at) is a vector from there on, and VALUE_SIZE its bytes. Entries
- * of a row may come in any order and a column may stand in it more than once; its values then add up, as in SciPy. */
+ * VALUE(at), the entry in place `at`, needs; VALUE_ROW(at) is a vector of entries from there on, VALUE_SIZE the size of
+ * one. Entries of a row may come in any order, and if a column comes twice its values add up, as in SciPy. */
 
 static void NAME(logits)(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t n_outputs,
                          const double *coef, const double *intercept, double *logits_out, ptrdiff_t logits_stride) {

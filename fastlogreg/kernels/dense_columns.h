@@ -135,8 +135,8 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
     }
 }
 
-/* Appends those of a column's values that are not its shift to the entries of their rows, of which there are n_entries
- * each; the rows' entries are `width` apart. */
+/* Appends the values of a column that differ from its shift to the entries of their rows. Each row has n_entries as
+ * yet, and its entries begin `width` after those of the row before. */
 static inline void NAME(append_entries)(const REAL *x, ptrdiff_t count, double shift, int32_t column, ptrdiff_t width,
                                         ptrdiff_t *n_entries, int32_t *columns, double *values) {
     for (ptrdiff_t first = 0; first < count; first += 64) {

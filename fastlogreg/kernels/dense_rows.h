@@ -229,7 +229,7 @@ static void NAME(add_moments)(const design_view *X, ptrdiff_t first, ptrdiff_t c
     }
 }
 
-/* A panel's row, but for its root. */
+/* A row of a panel, without the root of the weight that ends it. */
 static inline __attribute__((always_inline)) void
 NAME(fill_row)(const REAL *x, ptrdiff_t d, double root, const double *shift, VECTOR shift_of_part, double *row) {
     if (d < ROW_LANES) {
@@ -263,7 +263,7 @@ static void NAME(fill_panel)(const design_view *X, ptrdiff_t first, ptrdiff_t co
     }
 }
 
-/* The entries of x - shift that are not zero; returns how many. */
+/* Writes the entries of x - shift that are not zero, and returns their number. */
 static inline ptrdiff_t NAME(collect_entries)(const REAL *x, ptrdiff_t d, const double *shift, int32_t *columns,
                                               double *values) {
     ptrdiff_t n = 0;

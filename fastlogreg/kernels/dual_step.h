@@ -8,15 +8,15 @@
  * u being its logit at the q_0 it had. The left side rises with theta, convex below zero and concave above: Newton's
  * steps that do not cross zero to the wrong side of it converge from anywhere. */
 
-/* Of a block, as many rows as are on their way before the first is needed. */
+/* Rows of the next block that are asked for: enough to be on their way before the first is needed. */
 #define PREFETCHED_ROWS 2
-/* Newton's next error is about the square of this. */
+/* Newton's steps end with one shorter than this: the error left is about the square of it. */
 #define LAST_DUAL_STEP 1e-3
 #define MAX_DUAL_STEPS 50
 
 static inline double scalar_sigmoid(double u) { return 1.0 / (1.0 + exp(-u)); }
 
-/* Whether to pass sample i over in this sweep. */
+/* Whether to skip sample i in this sweep. */
 static inline int passes_over(dual_problem *dual, ptrdiff_t i) {
     if (dual->cost[i] == 0.0)
         return 1;

@@ -1,5 +1,5 @@
-/* Labels that are two whole numbers: see `tell_apart` in block_kernels.h. Without branches, for random labels cost a
- * wrong guess every other time. */
+/* Labels that are two whole numbers: see `tell_apart` in block_kernels.h. There are no branches, as the processor would
+ * guess every other random label wrongly. */
 
 static int tell_apart(ptrdiff_t n, const int64_t *labels, int64_t lower, int64_t upper, uint8_t *upper_out) {
     int others = 0;

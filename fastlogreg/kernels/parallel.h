@@ -1,4 +1,4 @@
-/* One parallel region a pass: `chunk` is called once for each of n_chunks chunks of samples. The chunks do not depend
+/* One parallel region for each pass: `chunk` is called once for each of n_chunks chunks of samples. They do not depend
  * on the number of threads and each writes its own partial sums, so neither do the results. */
 #ifndef FASTLOGREG_PARALLEL_H
 #define FASTLOGREG_PARALLEL_H

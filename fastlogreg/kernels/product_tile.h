@@ -1,6 +1,6 @@
 /* out[r, c] += sum_t left[r, t] right[t, c] for a tile of `rows` rows and `vectors` vectors of columns, which stays in
- * registers over all terms t. Each term costs a broadcast a row, a load a vector and a multiply-add for each pair. BLAS
- * packs its operands first, which costs more than the products where a block has some fifty rows or columns.
+ * registers over all terms t. Each term costs a broadcast for each row, a load for each vector and a multiply-add for
+ * each pair. BLAS packs its operands first, which costs more than the products for some fifty rows or columns.
  * Included once for each REAL, the type of `left`; element (r, t) of it lies at r row_stride + t term_stride. */
 
 static inline __attribute__((always_inline)) void

@@ -15,14 +15,14 @@ static inline double sgd_eta(const sgd_rule *rule, double t) {
     return rule->eta0;
 }
 
-/* sigma(u) - target, without cancellation for labels and without a branch: signs of u cannot be foreseen. */
+/* sigma(u) - target, without cancellation for labels and without a branch: the signs of u cannot be predicted. */
 static inline double sgd_slope(double u, double target) {
     const vdouble logit = splat(u), a = exp_nonpositive(-absolute(logit));
     const double other = 1.0 - target;
     return select(logit >= 0.0, other - target * a, other * a - target)[0] / (1.0 + a[0]);
 }
 
-/* Where exp(u) = 2^k exp(r) is far from overflow, and a step times it too. */
+/* Up to this |u|, exp(u) = 2^k exp(r) is far from overflow, and so is a step times it. */
 #define SGD_EXP_LARGEST 300.0
 
 /* -step (sigma(u) - target) = (step target e - step (1 - target)) / (1 + e) with e = exp(-u), which cancels nothing for
@@ -63,7 +63,7 @@ static inline void sgd_move_intercept(const sgd_rule *rule, sgd_state *state) {
     state->average_intercept += (state->intercept - state->average_intercept) * state->share;
 }
 
-/* Nothing is pending. */
+/* Records that no step is pending. */
 static inline void sgd_settle(sgd_state *state) {
     state->shrink = 1.0;
     state->move = state->share = 0.0;
@@ -150,7 +150,7 @@ static inline __attribute__((always_inline)) double sgd_dense_linear(const sgd_r
     for (ptrdiff_t i = 0; i < rows->count; i++) {
         const double *x = rows->rows[i].values, *next = i + 1 < rows->count ? rows->rows[i + 1].values : x;
         sgd_ask(rows, i);
-        /* The step before is waited for by its one number alone. */
+        /* Only one number has to wait for the step before: its move. */
         const double standing = state->intercept + state->shrink * dots.with_coef;
         const double u = standing + state->move * (dots.with_row + rule->intercept_rate);
         dots = sgd_advance(width, state, done, x, next, average);
@@ -256,7 +256,7 @@ static inline void sgd_share(sgd_state *state) {
     state->average_a += state->share * state->average_b * state->scale;
 }
 
-/* w . x, while `coming` is asked for, a cache line at a time: more at once would wait for one another. */
+/* w . x. Meanwhile `coming` is asked for, a cache line at a time: more at once would wait for one another. */
 static inline __attribute__((always_inline)) double sgd_sparse_dot(const sparse_row *row, const double *w,
                                                                    const sparse_row *coming) {
     row_f64 sums[8 / ROW_LANES_F64] = {{0}}; /* as many chains hide the additions' latency */
@@ -344,7 +344,7 @@ static double sgd_implicit_slope(double u, double target, double weight, double 
     return g;
 }
 
-/* The share of a sample's curvature that each of its columns is charged, for columns that move together. */
+/* The share of a sample's curvature that is charged to each of its columns: half, as columns move together. */
 #define SGD_CURVATURE_SHARE 0.5
 
 /* Numbers shrunk towards zero by a threshold. */
@@ -373,9 +373,9 @@ static inline void sgd_load_first_models(const double *models, const int32_t *co
 }
 
 /* The row's logit without the intercept, and what a unit of the residual moves it by, while `coming` is asked for as in
- * sgd_sparse_dot. Leaves, a vector of each in turn, w_j x_ij and the curvature that a column is charged at least: a
- * step may not turn out longer than it was taken for, and where there was no curvature it was taken with `unseen`, the
- * sample's own at w = 0. */
+ * sgd_sparse_dot. Writes, a vector of each in turn, w_j x_ij and the least curvature that is charged to the column: a
+ * step must not turn out longer than it was reckoned here, and where a column has no curvature yet it is reckoned with
+ * `unseen`, the sample's own at w = 0. */
 static inline __attribute__((always_inline)) sgd_dots sgd_diagonal_dots(const sparse_row *row, const sgd_state *state,
                                                                         double unseen, double ridge, double threshold,
                                                                         const sparse_row *coming) {

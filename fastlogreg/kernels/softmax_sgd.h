@@ -10,7 +10,8 @@ static inline void softmax_scaled_logits(ptrdiff_t count, ptrdiff_t width, doubl
             store_f64(logits + k, load_f64(intercept + k) + scale * load_f64(logits + k));
 }
 
-/* Truncates the coefficients of the columns that the samples have entries in, so that dense X is as sparse X. */
+/* Truncates the coefficients of the columns that the samples have entries in, so that dense X gives what sparse X does.
+ */
 static void softmax_truncate_columns(const design_view *X, ptrdiff_t first, ptrdiff_t count, ptrdiff_t width,
                                      sgd_state *state) {
     const int32_t *columns = X->columns, *starts = X->row_starts;

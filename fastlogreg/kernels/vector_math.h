@@ -48,7 +48,7 @@ static inline vdouble widen(vfloat x) {
 
 static inline void store_f64(double *p, vdouble v) { memcpy(p, &v, sizeof v); }
 
-/* The lanes that are not zero, as bits, of vectors of so many lanes. */
+/* The lanes of a vector that are not zero, as bits; the names end with the number of lanes. */
 #if defined(__AVX512F__)
 static inline uint64_t not_zero_8(vdouble v) {
     return _mm512_cmp_pd_mask((__m512d)v, _mm512_setzero_pd(), _CMP_NEQ_UQ);

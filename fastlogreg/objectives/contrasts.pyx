@@ -1,4 +1,4 @@
-"""Contrasts of K classes: what is left of rows that sum to zero over the classes once that is used.
+"""Contrasts of K classes: K - 1 rows that stand for K rows which sum to zero over the classes.
 
 Q (K, K - 1) has orthonormal columns that sum to zero: the first K - 1 columns of the Householder reflection that
 exchanges ``(1, ..., 1) / sqrt(K)`` and the last unit vector. Row k < K - 1 of it is ``e_k - 1 / (K - sqrt(K))``, the

@@ -1,4 +1,7 @@
-"""The change of variables between coefficients and the parameters that solvers see: see `fastlogreg.objectives.binary`."""
+"""The change of variables between coefficients and the parameters that solvers see.
+
+Which variables these are is said in `fastlogreg.objectives.objective`.
+"""
 
 import numpy as np
 
@@ -12,6 +15,13 @@ cdef class Coordinates:
     is one, in one flat vector.
     """
 
+    cdef readonly object center
+    cdef readonly object inverse_scale
+    cdef readonly double inverse_intercept_scale
+    cdef readonly bint fit_intercept
+    cdef const double[::1] _center
+    cdef const double[::1] _inverse_scale
+
     def __init__(self, center, inverse_scale, double inverse_intercept_scale, bint fit_intercept):
         self.center, self.inverse_scale = self._center, self._inverse_scale = center, inverse_scale
         self.inverse_intercept_scale = inverse_intercept_scale
@@ -19,7 +29,7 @@ cdef class Coordinates:
 
     @property
     def scale(self):
-        """The inverse scales of the columns and of the intercept, where there is one (d + 1,) or (d,)."""
+        """The inverse scales of the columns, and of the intercept where there is one: (d + 1,) or (d,)."""
         cdef Py_ssize_t d = self._inverse_scale.shape[0]
         scale = np.full(d + self.fit_intercept, self.inverse_intercept_scale)
         scale[:d] = self.inverse_scale
@@ -30,19 +40,16 @@ cdef class Coordinates:
         return Coordinates(self.center[columns], self.inverse_scale[columns], self.inverse_intercept_scale,
                            self.fit_intercept)
 
-    def ridge(self, double l2, Py_ssize_t n_outputs):
-        """The penalty's curvature in each parameter (K (d + 1),) or (K d,)."""
-        cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j
-        cdef double[::1] ridge = np.zeros(n_outputs * width)
-        for k in range(n_outputs):
-            for j in range(d):
-                ridge[k * width + j] = l2 * self._inverse_scale[j] * self._inverse_scale[j]
-        return ridge.base
-
     @classmethod
-    def standardized(cls, mean, variance, double curvature, double l2, bint fit_intercept):
-        """Those of columns with these means and variances (d,), and `curvature` of the loss: see
-        `fastlogreg.objectives.binary`. Not finite where the moments are not."""
+    def standardized(cls, mean, variance, double curvature, const double[::1] of_penalty, bint fit_intercept,
+                     bint keep_constant=False):
+        """The coordinates for columns with these means and variances (d,), the loss's `curvature` at the start and the
+        penalty's curvatures `of_penalty` (d,): see `fastlogreg.objectives.objective`. Not finite where the moments are
+        not.
+
+        A column that does not vary has the inverse scale zero, and so the coefficient zero; with `keep_constant`, which
+        a penalty about another centre needs, it has the penalty's scale where there is one.
+        """
         cdef const double[::1] mean_ = mean, variance_ = variance
         cdef Py_ssize_t d = mean_.shape[0], j
         cdef double[::1] center = np.zeros(d), inverse_scale = np.zeros(d)
@@ -52,12 +59,14 @@ cdef class Coordinates:
                 center[j] = mean_[j]
             square = variance_[j] if fit_intercept else variance_[j] + mean_[j] * mean_[j]
             if not square <= 0:  # NaN neither
-                inverse_scale[j] = 1.0 / sqrt(curvature * square + l2) + 0.0 * square
+                inverse_scale[j] = 1.0 / sqrt(curvature * square + of_penalty[j]) + 0.0 * square
+            elif keep_constant and of_penalty[j] > 0:
+                inverse_scale[j] = 1.0 / sqrt(of_penalty[j])
         return cls(center.base, inverse_scale.base, 1.0 / sqrt(curvature), fit_intercept)
 
     @property
     def finite(self):
-        """Whether all of them are."""
+        """Whether all centers and inverse scales are finite."""
         cdef Py_ssize_t j
         for j in range(self._center.shape[0]):
             if not (isfinite(self._center[j]) and isfinite(self._inverse_scale[j])):
@@ -66,24 +75,21 @@ cdef class Coordinates:
 
     def to_coef(self, const double[::1] parameters):
         """Coefficients (K, d) and intercepts (K,) of the parameters."""
-        cdef Py_ssize_t d = self._center.shape[0], K = parameters.shape[0] // (d + self.fit_intercept)
+        cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, K = parameters.shape[0] // width
         cdef double[:, ::1] coef = np.empty((K, d))
-        cdef double[::1] intercept = np.empty(K)
-        self.write_coef(K, &parameters[0], &coef[0, 0], &intercept[0])
-        return coef.base, intercept.base
-
-    cdef void write_coef(self, Py_ssize_t n_outputs, const double *parameters, double *coef,
-                         double *intercept) noexcept nogil:
-        cdef Py_ssize_t d = self._center.shape[0], k, j
+        cdef double[::1] intercept = np.zeros(K)
+        cdef const double *row = &parameters[0]
         cdef double of_center
-        for k in range(n_outputs):
+        cdef Py_ssize_t k, j
+        for k in range(K):
             of_center = 0.0
             for j in range(d):
-                coef[j] = parameters[j] * self._inverse_scale[j]
-                of_center += coef[j] * self._center[j]
-            intercept[k] = parameters[d] * self.inverse_intercept_scale - of_center if self.fit_intercept else 0.0
-            coef += d
-            parameters += d + self.fit_intercept
+                coef[k, j] = row[j] * self._inverse_scale[j]
+                of_center += coef[k, j] * self._center[j]
+            if self.fit_intercept:
+                intercept[k] = row[d] * self.inverse_intercept_scale - of_center
+            row += width
+        return coef.base, intercept.base
 
     def from_coef(self, const double[:, :] coef, const double[:] intercept):
         """Parameters of the coefficients (K, d) and intercepts (K,): `to_coef` undone."""
@@ -100,28 +106,18 @@ cdef class Coordinates:
                 parameters[k, d] = (intercept[k] + of_center) / self.inverse_intercept_scale
         return parameters.base.ravel()
 
-    def gradient(self, const double[:, ::1] of_coef, const double[::1] of_intercept, double factor,
-                 const double[::1] ridge, const double[::1] parameters):
-        """A gradient in the coefficients (K, d) and intercepts (K,) as `factor` times one in the parameters, plus
-        ``ridge * parameters``."""
-        cdef Py_ssize_t K = of_coef.shape[0]
-        cdef double[::1] gradient = np.empty(parameters.shape[0])
-        self.write_gradient(K, &of_coef[0, 0], &of_intercept[0], factor, &ridge[0], &parameters[0], &gradient[0])
-        return gradient.base
-
-    cdef void write_gradient(self, Py_ssize_t n_outputs, const double *of_coef, const double *of_intercept,
-                             double factor, const double *ridge, const double *parameters,
-                             double *gradient) noexcept nogil:
-        cdef Py_ssize_t d = self._center.shape[0], k, j, i = 0
-        for k in range(n_outputs):
+    def gradient(self, const double[:, ::1] of_coef, const double[::1] of_intercept, double factor):
+        """`factor` times the gradient in the parameters, from that in coefficients (K, d) and intercepts (K,)."""
+        cdef Py_ssize_t d = self._center.shape[0], K = of_coef.shape[0], k, j, i = 0
+        cdef double[::1] gradient = np.empty(K * (d + self.fit_intercept))
+        for k in range(K):
             for j in range(d):
-                gradient[i] = (
-                    factor * self._inverse_scale[j] * (of_coef[k * d + j] - of_intercept[k] * self._center[j])
-                    + ridge[i] * parameters[i])
+                gradient[i] = factor * self._inverse_scale[j] * (of_coef[k, j] - of_intercept[k] * self._center[j])
                 i += 1
             if self.fit_intercept:
                 gradient[i] = factor * self.inverse_intercept_scale * of_intercept[k]
                 i += 1
+        return gradient.base
 
     def gram(self, const double[:, ::1] centered, double factor, const double[::1] ridge=None):
         """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output,
@@ -139,25 +135,3 @@ cdef class Coordinates:
             if ridge is not None:
                 gram_[i, i] += ridge[i]
         return gram
-
-
-cpdef double half_square(const double[::1] ridge, const double[::1] parameters) noexcept:
-    """``ridge / 2 . parameters^2``."""
-    cdef double total = 0.0
-    cdef Py_ssize_t i
-    for i in range(parameters.shape[0]):
-        total += ridge[i] * parameters[i] * parameters[i]
-    return 0.5 * total
-
-
-def half_square_on_line(const double[::1] ridge, const double[::1] start, const double[::1] end, double t):
-    """`half_square` at ``start + t (end - start)``, and its first and second derivative in t."""
-    cdef double value = 0.0, slope = 0.0, curvature = 0.0, step, at
-    cdef Py_ssize_t i
-    for i in range(start.shape[0]):
-        step = end[i] - start[i]
-        at = start[i] + t * step
-        value += ridge[i] * at * at
-        slope += ridge[i] * at * step
-        curvature += ridge[i] * step * step
-    return 0.5 * value, slope, curvature

@@ -14,7 +14,7 @@ from fastlogreg.data.design import as_design
 
 
 class RowSpan:
-    """An objective over the span of its rows.
+    """An objective over the span of its rows, which are at hand, with a penalty that is uniform or none.
 
     Without a penalty the span is that of the standardised rows, which holds the minimiser of least norm among them.
 
@@ -27,32 +27,33 @@ class RowSpan:
     def __init__(self, objective):
         self._whole = objective
         varies = objective.inverse_scale > 0
-        self._scale = np.where(varies, 1.0, 0.0) if objective.l2 > 0 else objective.inverse_scale
-        gram = objective.design.sample_gram(objective.center, self._scale)
+        self._scale = objective.inverse_scale if objective.penalty.is_zero else np.where(varies, 1.0, 0.0)
+        self._design = objective.passes.local.design
+        gram = self._design.sample_gram(objective.center, self._scale)
         factor, order, rank, _ = scipy.linalg.lapack.dpstrf(gram, lower=1)
         rank = min(rank, len(gram) - objective.fit_intercept)  # centered rows depend on one another
         self._order = order[:rank] - 1
         self._corner = np.tril(factor[:rank, :rank])
-        rows = np.empty((objective.design.n_samples, rank))
+        rows = np.empty((objective.n_samples, rank))
         rows[order - 1] = np.tril(factor)[:, :rank]
-        self.objective = objective.over(as_design(rows, objective.design.n_threads))
+        self.objective = objective.over(as_design(rows, self._design.n_threads))
 
     def project(self, parameters):
-        """Parameters over the span with the logits of the whole objective's on the rows. One pass, none for zeros."""
+        """Parameters over the span that give the rows the same logits as those given. One pass, none for zeros."""
         coef, intercept = self._whole.to_coef(parameters)
         if not coef.any():
             return self.objective.from_coef(np.zeros((len(coef), len(self._corner))), intercept)
         of_center = coef @ self._whole.center
-        logits = self._whole.design.logits(coef, -of_center)
+        logits = self._design.logits(coef, -of_center)
         theta = scipy.linalg.solve_triangular(self._corner, logits[:, self._order].T, lower=True).T
         return self.objective.from_coef(theta, intercept + of_center)
 
     def lift(self, parameters):
         """The whole objective's parameters for those over the span. One pass."""
         theta, intercept = self.objective.to_coef(parameters)
-        design = self._whole.design
-        alpha = np.zeros((len(theta), design.n_samples))
+        design, n_features = self._design, self._whole.n_features
+        alpha = np.zeros((len(theta), self._whole.n_samples))
         alpha[:, self._order] = scipy.linalg.solve_triangular(self._corner, theta.T, lower=True, trans=1).T
-        sums, total = design.hessian_dot(alpha, np.zeros((len(theta), design.n_features)), np.ones(len(theta)))
+        sums, total = design.hessian_dot(alpha, np.zeros((len(theta), n_features)), np.ones(len(theta)))
         coef = self._scale**2 * (sums - np.outer(total, self._whole.center))
         return self._whole.from_coef(coef, intercept - coef @ self._whole.center)

@@ -1,4 +1,4 @@
-"""How many threads a pass may use, and quiet BLAS inside passes."""
+"""How many threads a pass may use, and a BLAS that uses one thread meanwhile."""
 
 import functools
 import os
@@ -64,7 +64,7 @@ def effective_n_threads(n_jobs=None):
 class _SingleThreadedBlas:
     """Re-entrant over threads: the first to enter sets BLAS to one thread, the last to leave restores it.
 
-    BLAS's number of threads belongs to the process, so threadpoolctl from 3.8 on heeds one thread's limits and drops
+    BLAS's number of threads belongs to the process, so threadpoolctl from 3.8 on obeys one thread's limits and drops
     those of the others. Here the threads take turns by themselves, so each takes that control over.
     """
 
@@ -99,7 +99,7 @@ class _SingleThreadedBlas:
         self._clear_control()
         for library, count in zip(self._libraries, counts, strict=True):
             library.set_num_threads(count)
-        self._clear_control()  # and leave it to whoever comes next
+        self._clear_control()  # and leave the control to the next thread that comes
 
     def _clear_control(self):
         for kind in self._controlled:

@@ -1,8 +1,10 @@
-"""What was chosen at import, for bug reports."""
+"""The version, and what was chosen at import, for bug reports."""
 
 import os
 import platform
 import sys
+
+__version__ = "0.1.0"
 
 
 def show_versions():
@@ -12,14 +14,13 @@ def show_versions():
     import scipy
     import sklearn
 
-    import fastlogreg
     from fastlogreg.kernels import dispatch
     from fastlogreg.runtime.threads import effective_n_threads
 
     isas = ", ".join(dispatch.available_isas())
     openmp = "with" if dispatch.openmp_threads() else "without"
     rows = {
-        "fastlogreg": fastlogreg.__version__,
+        "fastlogreg": __version__,
         "instruction set": f"{dispatch.active_isa()} (this machine has {isas}; FASTLOGREG_ISA overrides)",
         "threads": f"{effective_n_threads()} of {os.cpu_count()} cores, {openmp} OpenMP",
         "python": sys.version.split()[0],

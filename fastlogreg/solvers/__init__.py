@@ -7,14 +7,22 @@ All have one signature::
 `start` and the solution are in the objective's parameters. A solver ends when the gap is known to be at most
 ``tol^2 / 10`` of the value, after `max_iter` iterations, or when rounding allows no descent. ``on_iteration(i, point)``
 is called after each iteration, and before the first with i = 0.
+
+What a solver asks of an objective: ``evaluate``, ``on_line``, ``largest_logit_change``, ``hessian(point)`` with
+``dot``, ``matrix``, ``mean_diagonal``, ``intercept_block``, ``take(rows)``, and the ``penalty``: see
+`fastlogreg.objectives.objective`. "auto" goes from stage to stage; each takes and returns a
+`fastlogreg.solvers.progress.Progress`, and `fastlogreg.solvers.plan` chooses the next. A stage that needs rows or
+columns one by one asks the objective for its data at hand (``passes.local``), and the plan does not choose it where
+there are none.
 """
 
-from fastlogreg.solvers.common import Solution, Stop, early_end, gap_target
+from fastlogreg.solvers.auto import auto, problem
+from fastlogreg.solvers.gap import accuracy_asked, early_end
 from fastlogreg.solvers.gd import gd
 from fastlogreg.solvers.lbfgs import lbfgs
-from fastlogreg.solvers.newton import newton
+from fastlogreg.solvers.progress import Solution, Stop
 from fastlogreg.solvers.sgd import sgd
 
-SOLVERS = {"gd": gd, "lbfgs": lbfgs, "newton": newton, "sgd": sgd}
+SOLVERS = {"gd": gd, "lbfgs": lbfgs, "newton": auto, "sgd": sgd}
 
-__all__ = ["SOLVERS", "Solution", "Stop", "early_end", "gap_target", "gd", "lbfgs", "newton", "sgd"]
+__all__ = ["SOLVERS", "Solution", "Stop", "accuracy_asked", "auto", "early_end", "gd", "lbfgs", "problem", "sgd"]

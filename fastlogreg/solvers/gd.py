@@ -10,7 +10,9 @@ Sources: the update is the textbook one; Armijo 1966, and where rounding hides a
 
 import numpy as np
 
-from fastlogreg.solvers.common import VALUE_NOISE, Solution, Stop, early_end, gap_target, newton_end
+from fastlogreg.solvers.gap import accuracy_asked, early_end, newton_end
+from fastlogreg.solvers.newton_step import VALUE_NOISE
+from fastlogreg.solvers.progress import Solution, Stop
 
 
 def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):
@@ -33,7 +35,7 @@ def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step
     advance = _METHODS[method](objective, point, step)
     for n_iter in range(1, max_iter + 1):
         # In standardised coordinates the Hessian is near the identity, so this estimates half the squared decrement.
-        if 0.5 * float(point.gradient @ point.gradient) <= gap_target(point, tol):
+        if 0.5 * float(point.gradient @ point.gradient) <= accuracy_asked(point, tol):
             better = newton_end(objective, point, tol, n_iter)
             if isinstance(better, Solution):
                 on_iteration(n_iter, better.point)

@@ -1,4 +1,4 @@
-"""Limited-memory BFGS on the fused pass: one reading of X an iteration, as long as unit steps are good.
+"""Limited-memory BFGS: one pass over X for each iteration, as long as unit steps are good.
 
 The objective's standardised coordinates are the diagonal preconditioner. Where a unit step is not good, the step length
 is found from stored logits and costs one more pass, whatever the number of trials.
@@ -7,7 +7,9 @@ Source: Nocedal and Wright, Numerical Optimization, algorithm 7.5.
 """
 
 from fastlogreg.curvature.quasi_newton import InverseHessian
-from fastlogreg.solvers.common import Solution, Stop, early_end, gap_target, minimize_on_line, newton_end
+from fastlogreg.solvers.gap import accuracy_asked, early_end, newton_end
+from fastlogreg.solvers.line_search import minimize_on_line
+from fastlogreg.solvers.progress import Solution, Stop
 
 
 def lbfgs(objective, start, *, tol, max_iter, on_iteration):
@@ -18,8 +20,8 @@ def lbfgs(objective, start, *, tol, max_iter, on_iteration):
     for n_iter in range(1, max_iter + 1):
         direction = -model.dot(point.gradient)
         decrement = -float(direction @ point.gradient)
-        if 0.5 * decrement <= gap_target(point, tol):
-            # The model's word for it is an estimate, often a low one: a Newton step proves it, or makes it good.
+        if 0.5 * decrement <= accuracy_asked(point, tol):
+            # This gap is the model's estimate, and often too low: a Newton step proves it, or leads to a better point.
             better = newton_end(objective, point, tol, n_iter)
             if isinstance(better, Solution):
                 on_iteration(n_iter, better.point)

@@ -3,7 +3,7 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from fastlogreg.objectives.evaluation import Point
+from fastlogreg.objectives.point import Point
 
 _Float64: TypeAlias = NDArray[np.float64]
 
@@ -21,7 +21,7 @@ class Direction:
     def hidden_gain(self) -> float: ...
     def __init__(self, vector: _Float64, residual: _Float64, moved: float = 0.0, hidden_gain: float = 0.0) -> None: ...
     @classmethod
-    def of(cls, objective: Any, point: Point, hessian: Any, target: float, moved: float = 0.0) -> Direction: ...
+    def of(cls, objective: Any, point: Point, hessian: Any, accuracy: float, moved: float = 0.0) -> Direction: ...
 
 class NewtonStep:
     @property

@@ -1,18 +1,18 @@
-"""A direction of the Newton equations, the step along it, and the bound that it proves on the gap of its start."""
+"""A solution of the Newton equations, the step along it, and the bound that it proves on the gap of its start."""
 
 from libc.math cimport INFINITY, exp, fabs, isfinite
 
-from fastlogreg.objectives.evaluation cimport Point
+from fastlogreg.objectives.point cimport Point
 
-from fastlogreg.curvature.factored import dual_sums
-
-# A value is known to a few units in its last place.
+# The relative rounding error of a value: a few units in its last place.
 VALUE_NOISE = 8 * 2.0 ** -52
-# What a difference of two values is good for, with room for rounding in the sums that prove a gap.
+# That of a difference of two values, relative to these, with room for rounding in the sums that prove a gap.
 DESCENT_NOISE = 100 * VALUE_NOISE
+# That of a gradient: see `gradient_rounding`.
 cdef double GRADIENT_NOISE = 16 * 2.0 ** -52
-# Next to a minimum Newton's steps move the logits ever less, and all parameters by ever smaller parts. Towards an
-# infimum they move the logits by one a step, which is a good part of what these are.
+# A step is taken to head for an infimum if it moves a logit by more than FAR, and a parameter by more than the part
+# LONG of the largest parameter. Towards an infimum each Newton step moves the logits by about one, which is a good part
+# of what they are; near a minimum both changes shrink from step to step.
 cdef double FAR = 0.5
 cdef double LONG = 1e-3
 
@@ -36,7 +36,8 @@ cdef class Direction:
     moved : float
         A bound on the change of any logit since the point of H.
     hidden_gain : float
-        What the objective may fall by, in nats, where the residual is all that is known: see `FactoredHessian`.
+        What the objective may still fall by, in nats, where rounding hides the curvature: see
+        `FactoredHessian.hidden_gain`.
     """
 
     cdef readonly object vector
@@ -48,13 +49,14 @@ cdef class Direction:
         self.vector, self.residual, self.moved, self.hidden_gain = vector, residual, moved, hidden_gain
 
     @classmethod
-    def of(cls, objective, Point point, hessian, double target, double moved=0.0):
-        """With a `FactoredHessian`, whose hidden curvature is found if a gain of more than `target` may depend on it.
+    def of(cls, objective, Point point, hessian, double accuracy, double moved=0.0):
+        """The direction by a `FactoredHessian`. Curvature that rounding hides there is found where that may hide a gain
+        of more than `accuracy`.
         """
         while True:
             vector, residual = hessian.solve(point.gradient)
             hidden_gain = hessian.hidden_gain(residual)
-            if not (hidden_gain > target and hessian.resolve(objective)):
+            if not (hidden_gain > accuracy and hessian.resolve(objective)):
                 return cls(vector, residual, moved, hidden_gain)
 
 
@@ -66,8 +68,8 @@ cdef class NewtonStep:
     logit_change : float
         The largest change of a logit.
     gap_to_infimum : float
-        An estimate where the step goes far for want of a penalty: the squared decrement in the Hessian of the point, as
-        for a loss that falls exponentially towards its infimum. Else infinite.
+        An estimate of the gap where the step goes far because there is no penalty: the squared decrement with the
+        Hessian at the point, as for a loss that falls exponentially towards its infimum. Infinite elsewhere.
     """
 
     cdef readonly Point end
@@ -81,7 +83,7 @@ cdef class NewtonStep:
         self.logit_change = logit_change
 
     def gap_of(self, Point point, Point start):
-        """What the step from `start` says of the gap of a point that is no higher: the dual variables prove both."""
+        """The gap of a point no higher than `start`, from the step from there: the same dual variables bound both."""
         if not (self.proven and isfinite(self.gap)):
             return self.gap
         return min(self.gap, max(self.gap - (start.value - point.value), DESCENT_NOISE * start.value))
@@ -92,7 +94,7 @@ def step_along(objective, Point point, Direction direction):
 
     The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
     a Hessian H, ``rho = gradient + H v`` (zero up to rounding where H is factored), S the largest change of a logit in
-    the step and m a bound on those since H's point, with ``c = S e^m`` at most 1 (v is shortened to that),
+    the step and m a bound on the changes since the point of H, with ``c = S e^m`` at most 1 (v is shortened to that),
 
         gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
 
@@ -101,20 +103,21 @@ def step_along(objective, Point point, Direction direction):
     sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
     ``t = h_i / sigma'_i . x_i . v``, and h_i / sigma'_i <= e^m because log sigma' has a slope within [-1, 1]. The
     penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
-    bound holds likewise; a residual of an unpenalised parameter makes it an estimate by the squared decrement and the
-    `hidden_gain`, or infinite where the residual is not small.
+    bound holds likewise. Where rho is not zero for an unpenalised parameter, the gap is an estimate by the squared
+    decrement and the `hidden_gain`, or infinite if rho is not small there.
     """
     cdef Point end = objective.evaluate(point.parameters + direction.vector)
     cdef double growth = exp(min(direction.moved, 700.0))
     cdef double logit_change = objective.largest_logit_change(point, end), change = growth * logit_change
     vector, residual = direction.vector, direction.residual
-    cdef bint far = objective.l2 == 0 and change > FAR and _largest(vector) > LONG * _largest(point.parameters)
+    cdef bint is_long = _largest(vector) > LONG * _largest(point.parameters)
+    cdef bint far = change > FAR and is_long and not objective.penalty.is_strict
     cdef double to_infimum = -growth * float(vector.dot(point.gradient)) if far else INFINITY
     if change > 1.0:  # a shorter direction has feasible dual variables
         vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
         change = 1.0
-    explained, strictly, loss_curvature, penalty_gap = dual_sums(
-        vector, residual, point.gradient, objective.ridge, gradient_rounding(point)
+    explained, strictly, loss_curvature, penalty_gap = objective.penalty.conjugate_gap(
+        vector, residual, point.gradient, gradient_rounding(point)
     )
     gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap if explained else INFINITY
     if not strictly:
@@ -123,7 +126,7 @@ def step_along(objective, Point point, Direction direction):
 
 
 def gradient_rounding(Point point):
-    """What a parameter's gradient is known to: the mean of |residual| times |x| in units of the last place.
+    """The rounding error of a parameter's gradient: some units in the last place of the mean of |residual| times |x|.
 
     A sample's residual is at most its loss, and standardised columns are of size one.
     """

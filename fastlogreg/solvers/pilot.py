@@ -1,70 +1,64 @@
-"""From the optimum of a sample of the rows to that of all: a few passes, each a quasi-Newton step with its Hessian.
+"""From the optimum of a sample of the rows to that of all rows, by quasi-Newton steps with the sample's Hessian.
+
+There are a few steps, of one pass each.
 
 Where the steps contract too slowly for that, Newton's method takes over: see `fastlogreg.solvers.newton`.
 """
-
-from dataclasses import dataclass
 
 import numpy as np
 
 from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.curvature.quasi_newton import InverseHessian
-from fastlogreg.objectives.evaluation import Point
-from fastlogreg.solvers.common import (
-    VALUE_NOISE,
-    Solution,
-    Stop,
-    gap_target,
-    minimize_on_line,
-)
+from fastlogreg.solvers import plan
+from fastlogreg.solvers.gap import accuracy_asked
+from fastlogreg.solvers.line_search import minimize_on_line
+from fastlogreg.solvers.newton_step import VALUE_NOISE
+from fastlogreg.solvers.progress import Progress, Solution, Stop
 
 # The gap is an estimate here, so the steps end when it is a third of what `tol` asks for.
 ESTIMATE_MARGIN = 0.3
 
 
-@dataclass(slots=True)
-class Handover:
-    """Where the steps left off, for another method to go on from."""
+def pilot_steps(objective, progress, limits, minimizer):
+    """The `Progress` with the `Solution`, or with the point from which a Hessian of all rows and a step with it are the
+    shorter way. If the sample misleads, it has the parameters to start from as they were, in coordinates of all rows.
 
-    point: Point
-    n_iter: int
-
-
-def pilot_steps(objective, start, minimizer, *, tol, max_iter, patience, on_iteration):
-    """A `Solution`, or a `Handover` once a Hessian of all rows, which takes `patience` passes, and a step with it are
-    the shorter way; None if the sample misleads.
-
-    ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective. The objective is left
-    without its pilot, whose memory is needed no more. Points keep no logits: nearly all steps end where they lead, and
-    of few columns, logits would be a good part of what a pass reads and writes.
+    ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective. The objective loses its
+    pilot, whose memory is no longer needed. Points keep no logits: hardly a step needs a line search, and with few
+    columns, logits would be a good part of what a pass reads and writes.
     """
-    point, solve = _first_point(objective, start, minimizer)
+    point, solve = _first_point(objective, progress.parameters, minimizer)
     if not point.value <= objective.value_without_coefficients():
-        return None
-    on_iteration(0, point)
+        return Progress(objective.restandardize(progress.parameters))
+    limits.on_iteration(0, point)
     model = InverseHessian(solve)
     estimate, calibration = np.inf, 1.0
-    for n_iter in range(max_iter + 1):
-        target = ESTIMATE_MARGIN * gap_target(point, tol)
+    for n_iter in range(limits.max_iter + 1):
+        accuracy = ESTIMATE_MARGIN * accuracy_asked(point, limits.tol)
         direction = -model.dot(point.gradient)
         before, estimate = estimate, -0.5 * float(direction @ point.gradient)
-        if calibration * estimate <= target:
-            return Solution(point, calibration * estimate, n_iter, Stop.CONVERGED, proven=False)
-        if n_iter == max_iter:
-            return Solution(point, calibration * estimate, n_iter, Stop.MAX_ITER, proven=False)
-        if _steps_left(before, estimate, target) > 1.0 + patience:  # a step with the Hessian is a pass, too
-            return Handover(point, n_iter)
-        end = objective.evaluate(point.parameters + direction, keep_logits=False)
+        if calibration * estimate <= accuracy:
+            return _ended(point, calibration * estimate, n_iter, Stop.CONVERGED)
+        if n_iter == limits.max_iter:
+            return _ended(point, calibration * estimate, n_iter, Stop.MAX_ITER)
+        # a step with the Hessian is a pass, too
+        if _steps_left(before, estimate, accuracy) > 1.0 + plan.passes_of_a_hessian(objective):
+            break
+        end = objective.evaluate(point.parameters + direction, keep=False)
         better = minimize_on_line(objective, point, end)
         if better is None:
-            return Handover(point, n_iter)
+            break
         descent = point.value - better.value
         if descent > 100 * VALUE_NOISE * point.value:
             calibration = max(1.0, descent / estimate)
         model.update(point, better)
         point = better
-        on_iteration(n_iter + 1, point)
-    raise AssertionError("the last iteration returns")
+        limits.on_iteration(n_iter + 1, point)
+    return Progress.at(point, n_iter)
+
+
+def _ended(point, gap, n_iter, stop):
+    return Progress.ended(Solution(point, gap, n_iter, stop, proven=False))
 
 
 def _first_point(objective, start, minimizer):
@@ -73,14 +67,14 @@ def _first_point(objective, start, minimizer):
     tol = 0.3 / np.sqrt(pilot.rows_a_parameter)
     warm = None
     if not np.array_equal(start, objective.start()):
-        warm = objective.evaluate(start, keep_logits=False)
+        warm = objective.evaluate(start, keep=False)
         solve = _solve_with_pilot(pilot, pilot.objective.evaluate(start))
-        if 0.5 * float(warm.gradient @ solve(warm.gradient)) <= gap_target(warm, tol):
+        if 0.5 * float(warm.gradient @ solve(warm.gradient)) <= accuracy_asked(warm, tol):
             return warm, solve
     optimum = minimizer(pilot.objective, start, tol)
     solve_there = _solve_with_pilot(pilot, optimum)
     del pilot
-    point = objective.evaluate(optimum.parameters, keep_logits=False)
+    point = objective.evaluate(optimum.parameters, keep=False)
     if warm is not None and not point.value <= warm.value:
         return warm, solve
     return point, solve_there
@@ -92,10 +86,10 @@ def _solve_with_pilot(pilot, point):
     return lambda gradient: -factored.solve(gradient)[0]
 
 
-def _steps_left(before, estimate, target):
-    """Steps until the estimate is the target, at the last one's pace."""
+def _steps_left(before, estimate, accuracy):
+    """Steps until the estimate falls to `accuracy`, at the pace of the last one; zero where there was none before."""
     if not np.isfinite(before):
         return 0.0
     if not estimate < before:
         return np.inf
-    return np.log(estimate / target) / np.log(before / estimate)
+    return np.log(estimate / accuracy) / np.log(before / estimate)

@@ -2,37 +2,35 @@
 
 Where classes are nearly separable, samples far from the separating plane have no curvature until a step brings them
 there, so that Newton's steps end at one such sample after another. There are few of them at a time, and the stored
-logits tell which ones. A copy of their rows is small enough to be passed over many times: their losses as they are,
-and the quadratic model of all other samples, make a model whose minimiser heeds them all. (Keeping the few pieces that
-bend most is what bundle methods do for functions that are not smooth; Lemarechal 1989.)
+logits tell which ones. A copy of their rows is small enough to be read many times: their losses as they are, and the
+quadratic model of all other samples, make a model whose minimiser heeds them all. (Keeping the few pieces that bend
+most is what bundle methods do for functions that are not smooth; Lemarechal 1989.)
 """
 
-import numpy as np
-
 from fastlogreg.curvature.factored import FactoredHessian
-from fastlogreg.data import pointwise
-from fastlogreg.objectives.binary import Objective
-from fastlogreg.objectives.evaluation import Point
-from fastlogreg.solvers.common import ends_well, evaluate_on_line, line_minimizer, minimize_on_line
+from fastlogreg.data.misjudged import MisjudgedSamples
+from fastlogreg.objectives.point import Point
+from fastlogreg.penalties import Quadratic
+from fastlogreg.solvers.line_search import ends_well, evaluate_on_line, line_minimizer, minimize_on_line
 
-# Fits that need so many line searches are few, and a refined step costs twice the passes of another.
+# Line searches of a fit before its steps are refined: few fits need more, and a refined step costs twice the passes of
+# another.
 LINES_BEFORE_MODELS = 5
-# What is copied of X, or so many rows where these are no large part of it. Nine fits of nearly separable classes, with
-# 245 057 rows, took 251 iterations with a hundredth, 266 with a fiftieth and 258 with a twentyfifth; two of 5000
-# rows took 38 with four rows a parameter, as with eight, and 44 with one.
+# The rows of X that are copied: a hundredth of all, or four for each parameter where these are more, but no more than
+# an eighth of all. Nine fits of nearly separable classes, with 245 057 rows, took 251 iterations with a hundredth, 266
+# with a fiftieth and 258 with a twentyfifth; two of 5000 rows took 38 with four rows for each parameter, as with eight,
+# and 44 with one.
 SHARE_OF_X = 1 / 100
 ROWS_A_PARAMETER = 4
 MAX_SHARE_OF_X = 1 / 8
-# A sample that is misjudged up to so many times as far as a step should lead bounds the next one: with no more than as
-# far, the nine fits took a third more iterations, with ten times no fewer. An error counts for so much less each
-# time that others are learned: a tenth did the same, nine tenths took a third more.
+# The samples to copy are those that the quadratic model misjudges at three times the best length of a step, or at its
+# end if that is nearer, as they would bound the next step. At the best length itself, the nine fits took a third more
+# iterations, at ten times it no fewer.
 REACH = 3.0
-DECAY = 0.3
-# Five steps on the copy led to two thirds more iterations, twenty to no fewer. They end when the last gains so little.
+# Newton steps on the copied rows: five led to two thirds more iterations of the fit, twenty to no fewer. They end when
+# one gains no more than a thousandth of what all have gained.
 MAX_ITER = 10
 ACCURACY = 1e-3
-# Of samples looked at in one go, so that what is made of them stays in cache.
-MIN_BLOCK_ROWS = 8 * 1024
 
 
 class StepSearch:
@@ -47,6 +45,7 @@ class StepSearch:
 
     def __init__(self, objective, slope_left):
         self._objective, self._slope_left = objective, slope_left
+        self._at_hand = objective.n_classes == 2 and objective.passes.local is not None
         self._n_lines, self._samples = 0, None
 
     def better(self, start, end, hessian):
@@ -57,26 +56,26 @@ class StepSearch:
         if ends_well(start, end, self._slope_left):
             return end
         self._n_lines += 1
-        may_refine = hessian is not None and hessian.point is start and self._objective.n_outputs == 1
+        may_refine = self._at_hand and hessian is not None and hessian.point is start
         if not (may_refine and self._n_lines > LINES_BEFORE_MODELS):
             return minimize_on_line(self._objective, start, end, slope_left=self._slope_left)
         if self._samples is None:
-            self._samples = MisjudgedSamples(self._objective)
+            self._samples = MisjudgedSamples(self._objective.passes.local, _capacity(self._objective))
         return self._refined(start, end, hessian)
 
     def _refined(self, start, end, hessian):
-        """The minimum along the way to the refined model's minimiser, or, where that is lower, along the step."""
+        """The minimum along the line to the refined model's minimiser, or, where that is lower, along the step."""
         objective, samples = self._objective, self._samples
         t = line_minimizer(objective, start, end)
         if t == 0.0:
             return None
-        samples.learn(start, end, min(1.0, REACH * t))
+        samples.learn(start.handle, end.handle, min(1.0, REACH * t))
         if len(samples.rows) == 0:
             return evaluate_on_line(objective, start, end, t, recycle=end)
         value, *_ = objective.on_line(start, end, t)
         refined = objective.evaluate(RefinedModel(objective, samples.rows, start, hessian).minimizer(), recycle=end)
         refined_t = line_minimizer(objective, start, refined)
-        samples.learn(start, refined, min(1.0, REACH * refined_t))
+        samples.learn(start.handle, refined.handle, min(1.0, REACH * refined_t))
         if refined_t > 0.0 and objective.on_line(start, refined, refined_t)[0] <= value:
             if ends_well(start, refined, self._slope_left):
                 return refined
@@ -86,79 +85,30 @@ class StepSearch:
         return evaluate_on_line(objective, start, end, t, recycle=refined)
 
 
-class MisjudgedSamples:
-    """The samples whose losses were, of late, farthest from what quadratic models made of them.
-
-    Attributes
-    ----------
-    rows : ndarray of shape (m,)
-        Ascending.
-    """
-
-    def __init__(self, objective):
-        self._objective = objective
-        n = objective.design.n_samples
-        of_parameters = min(ROWS_A_PARAMETER * objective.n_parameters, int(MAX_SHARE_OF_X * n))
-        self._capacity = max(1, int(SHARE_OF_X * n), of_parameters)
-        self.rows, self._errors = np.zeros(0, dtype=np.intp), np.zeros(0)
-
-    def learn(self, start, end, t):
-        """Take note of the samples far off at ``start + t (end - start)``, by the stored logits: no pass over X."""
-        n, least = self._objective.design.n_samples, 0.0
-        block_rows = max(MIN_BLOCK_ROWS, self._capacity)
-        rows, errors = np.zeros(0, dtype=np.intp), np.zeros(0)
-        for first in range(0, n, block_rows):
-            block = slice(first, min(first + block_rows, n))
-            of_block = self._errors_at(start, end, t, block)
-            known = slice(*np.searchsorted(self.rows, (block.start, block.stop)))
-            places = self.rows[known] - first
-            of_block[places] = np.fmax(of_block[places], DECAY * self._errors[known])
-            places = np.flatnonzero(of_block > least)
-            rows, errors = np.concatenate([rows, places + first]), np.concatenate([errors, of_block[places]])
-            if len(rows) > self._capacity:
-                kept = np.sort(np.argpartition(-errors, self._capacity)[: self._capacity])
-                rows, errors = rows[kept], errors[kept]
-                least = errors.min()
-        self.rows, self._errors = rows, errors
-
-    def _errors_at(self, start, end, t, block):
-        """What the losses of a block differ by from their quadratic models at `start`."""
-        target, weight = self._objective.target[0, block], self._objective.sample_weight
-        weight = None if weight is None else weight[block]
-        logits = start.logits[0, block]
-        loss, residual, curvature, loss_there = np.empty((4, len(logits)))
-        pointwise.cross_entropy(logits, target, weight, loss_out=loss, residual_out=residual, curvature_out=curvature)
-        with np.errstate(invalid="ignore", over="ignore"):  # of steps that are too long by far
-            change = t * (end.logits[0, block] - logits)
-            pointwise.cross_entropy(logits + change, target, weight, loss_out=loss_there)
-            return np.abs(loss_there - loss - change * (residual + 0.5 * curvature * change))
+def _capacity(objective):
+    """How many samples are remembered."""
+    of_parameters = min(ROWS_A_PARAMETER * objective.n_parameters, int(MAX_SHARE_OF_X * objective.n_samples))
+    return max(1, int(SHARE_OF_X * objective.n_samples), of_parameters)
 
 
 class RefinedModel:
-    """A model of an objective of one output about a point: quadratic, but for the losses of some samples.
+    """A model of an objective of two classes about a point: quadratic, except for the losses of some samples.
 
     Parameters
     ----------
     objective : Objective
     rows : ndarray of shape (m,)
-        The samples.
+        Numbers of the samples whose losses the model keeps.
     start : Point
     hessian : FactoredHessian
         Of the objective at `start`.
     """
 
-    LINES_ARE_FREE = True
+    lines_are_free = True
 
     def __init__(self, objective, rows, start, hessian):
-        weight = objective.sample_weight
         self._whole = objective
-        self._losses = Objective(
-            objective.design.take(rows),
-            objective.target[0][rows],
-            sample_weight=None if weight is None else weight[rows],
-            fit_intercept=objective.fit_intercept,
-            coordinates=objective.coordinates,
-        )
+        self._losses = objective.take(rows, penalty=Quadratic(0.0), coordinates=objective.coordinates)
         self._share = self._losses.total_weight / objective.total_weight
         at_start = self._losses.evaluate(start.parameters)
         self._origin = start.parameters
@@ -178,7 +128,7 @@ class RefinedModel:
             gain, point = point.value - better.value, better
             if gain <= ACCURACY * (self._start.value - point.value):
                 break
-        self._whole.count(self._losses.n_passes * self._losses.design.n_samples / self._whole.design.n_samples)
+        self._whole.count(self._losses.n_passes * self._losses.n_samples / self._whole.n_samples)
         return point.parameters
 
     def evaluate(self, parameters, recycle=None):
@@ -209,5 +159,5 @@ class RefinedModel:
             point.parameters,
             self._share * point.value + float(change @ (self._slope + 0.5 * curved)),
             self._share * point.gradient + self._slope + curved,
-            point.logits,
+            point.handle,
         )

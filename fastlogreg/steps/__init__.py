@@ -5,9 +5,8 @@ as doubles, and does the steps from there. So what they compute depends on the s
 the layout of X or on where one call ends and the next one begins; and X may be larger than memory.
 """
 
-from fastlogreg.data.rows import Rows, shuffle
 from fastlogreg.steps.diagonal import DiagonalSteps
-from fastlogreg.steps.epochs import Samples, memory_map
+from fastlogreg.steps.feed import Feed, memory_map
 from fastlogreg.steps.gradient import GradientSteps
 from fastlogreg.steps.newton import NewtonSteps
 from fastlogreg.steps.softmax_diagonal import SoftmaxDiagonalSteps
@@ -16,28 +15,26 @@ from fastlogreg.steps.softmax_newton import SoftmaxNewtonSteps
 
 __all__ = [
     "DiagonalSteps",
+    "Feed",
     "GradientSteps",
     "NewtonSteps",
-    "Rows",
-    "Samples",
     "SoftmaxDiagonalSteps",
     "SoftmaxGradientSteps",
     "SoftmaxNewtonSteps",
     "adaptive_steps",
     "memory_map",
-    "shuffle",
     "take_epoch",
 ]
 
-# Above so many parameters the curvature's factor takes too long.
+# Above 2000 columns, factoring the curvature takes longer than the steps that it spares.
 MAX_NEWTON_FEATURES = 2000
-# The curvatures of several classes may have so many entries.
+# Up to 16 million entries in all, the curvatures of several classes are worth their memory.
 MAX_CURVATURE_ENTRIES = 16_000_000
 
 
 def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
-    """The steps that need no rate, from coefficients (1, d) for two classes or (K, d): Newton's, or with L1 or many
-    coefficients those with a curvature for each.
+    """The steps that need no rate, from coefficients (1, d) for two classes or (K, d): Newton's, or, with L1 or many
+    coefficients, steps with a curvature for each coefficient.
     """
     n_classes, n_features = coef.shape
     newton = l1_ratio == 0 and n_features <= MAX_NEWTON_FEATURES
@@ -54,8 +51,8 @@ def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
 def take_epoch(steps, number, feed):
     """Epoch `number`, counted from one, of the samples that ``feed()`` feeds.
 
-    Where the steps have exact ones, the epoch is one such from the second on, or from coefficients to start with. Then
-    its mean objective is returned, else None.
+    Where the steps can be exact (`begin_exact`), an epoch is one exact step: each epoch but the first, and the first,
+    too, if there were coefficients to start from. Its mean objective is returned then, else None.
     """
     exact = hasattr(steps, "begin_exact") and (number > 1 or steps.warm)
     if exact:

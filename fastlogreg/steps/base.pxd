@@ -1,4 +1,4 @@
-from fastlogreg.data.rows cimport Chunk, RowBlock
+from fastlogreg.data.rows cimport FedSamples, RowBlock
 
 
 cdef class Steps:
@@ -8,8 +8,8 @@ cdef class Steps:
     cdef public double penalty_sum
     cdef public double count
 
-    cdef Py_ssize_t _append(self, Chunk chunk, Py_ssize_t first)
-    cdef bint _worth_reading_ahead(self, Chunk chunk)
-    cdef Py_ssize_t _feed_ahead(self, Chunk chunk, Py_ssize_t first)
+    cdef Py_ssize_t _append(self, FedSamples fed, Py_ssize_t first)
+    cdef bint _worth_reading_ahead(self, FedSamples fed)
+    cdef Py_ssize_t _feed_ahead(self, FedSamples fed, Py_ssize_t first)
     cdef _charge(self, double l1, double l2)
     cdef _take_steps(self)

@@ -7,10 +7,10 @@ import numpy as np
 from libc.stdint cimport int32_t
 
 from fastlogreg.data.read_ahead cimport ReadAhead
-from fastlogreg.data.rows cimport Chunk, RowBlock, Rows
+from fastlogreg.data.rows cimport FedSamples, RowBlock, Rows
 
 
-# Bytes of rows from which on a second thread pays to read them, and the numbers that a block of it may hold.
+# A second thread that reads rows ahead pays from 4 MiB of rows on, with blocks of at most 131 072 numbers.
 cdef Py_ssize_t READ_AHEAD_FROM = 4 * 2**20
 cdef Py_ssize_t MOST_READ_AHEAD = 2**17
 
@@ -32,41 +32,44 @@ cdef class Steps:
 
     def feed(self, Rows rows, target, const double[::1] weight=None,
              const int32_t[::1] order=None, Py_ssize_t n_threads=1):
-        """Take the samples in that order; weight None is all ones. A second thread reads rows ahead."""
-        cdef Chunk chunk = Chunk(rows, target, weight, order)
+        """Take the samples in `order`, or in theirs for None; `weight` None stands for ones.
+
+        With more than one thread, a second one reads rows ahead where that is worth it.
+        """
+        cdef FedSamples fed = FedSamples(rows, target, weight, order)
         cdef Py_ssize_t done = 0
-        if self.block.count and chunk.count:
-            done = self._append(chunk, 0)
-        if n_threads > 1 and self._worth_reading_ahead(chunk):
-            done = self._feed_ahead(chunk, done)
-        while done < chunk.count:
-            done += self._append(chunk, done)
+        if self.block.count and fed.count:
+            done = self._append(fed, 0)
+        if n_threads > 1 and self._worth_reading_ahead(fed):
+            done = self._feed_ahead(fed, done)
+        while done < fed.count:
+            done += self._append(fed, done)
         if self.block.count % self.rows_a_step == 0:
             self.flush()
         else:
             self.block.own()
 
-    cdef Py_ssize_t _append(self, Chunk chunk, Py_ssize_t first):
-        cdef Py_ssize_t n = self.block.append(chunk, first)
+    cdef Py_ssize_t _append(self, FedSamples fed, Py_ssize_t first):
+        cdef Py_ssize_t n = self.block.append(fed, first)
         if self.block.count == self.block.capacity:
             self.flush()
         return n
 
-    cdef bint _worth_reading_ahead(self, Chunk chunk):
-        """Rows that stay in place are read ahead by the processor itself, at the steps' asking."""
-        return (self.block.count == 0 and self.block.copies(chunk.rows) and chunk.bytes() >= READ_AHEAD_FROM
+    cdef bint _worth_reading_ahead(self, FedSamples fed):
+        """Whether a second thread is to read rows ahead. Rows that stay in place are prefetched by the steps."""
+        return (self.block.count == 0 and self.block.copies(fed.rows) and fed.bytes() >= READ_AHEAD_FROM
                 and self.block.capacity * self.block.width <= MOST_READ_AHEAD)
 
-    cdef Py_ssize_t _feed_ahead(self, Chunk chunk, Py_ssize_t first):
+    cdef Py_ssize_t _feed_ahead(self, FedSamples fed, Py_ssize_t first):
         """Take whole blocks from the sample `first` on; returns the sample after them."""
         cdef RowBlock own = self.block, read
-        cdef ReadAhead reader = ReadAhead(chunk, first, own)
+        cdef ReadAhead reader = ReadAhead(fed, first, own)
         cdef Py_ssize_t b
         try:
             for b in range(reader.n_blocks):
                 read = reader.take(b)
                 if read is None:
-                    own.append(chunk, first + b * own.capacity)
+                    own.append(fed, first + b * own.capacity)
                 else:
                     self.block = read
                 self.flush()
@@ -83,7 +86,7 @@ cdef class Steps:
             self.block.clear()
 
     def end_epoch(self):
-        """Do what waits, and complete the sums."""
+        """Do the steps that wait, and complete the sums."""
         self.flush()
 
     cdef _charge(self, double l1, double l2):
@@ -93,7 +96,7 @@ cdef class Steps:
         self.penalty_sum = self.count * (0.5 * l2 * float(np.vdot(coef, coef)) + l1 * norm)
 
     def solution(self):
-        """Coefficients (d,) and the intercept, as they were if the stream ended here."""
+        """The coefficients and intercepts that the steps would lead to if the stream ended here."""
         if self.block.count:
             ended = copy.deepcopy(self)
             ended.flush()

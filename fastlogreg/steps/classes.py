@@ -24,7 +24,7 @@ def coef_of_rows(rows, n_classes):
 def centred(rows, n_classes):
     """The rows less their means over the classes: what all classes share changes no probability, and is penalised."""
     centred = np.zeros_like(rows)
-    means = rows[:, :n_classes] @ np.full(n_classes, 1 / n_classes)  # far faster than NumPy's of short rows
+    means = rows[:, :n_classes] @ np.full(n_classes, 1 / n_classes)  # far faster than np.mean on short rows
     np.subtract(rows[:, :n_classes], means[:, np.newaxis], out=centred[:, :n_classes])
     return centred
 

@@ -12,13 +12,13 @@ from fastlogreg.steps.base cimport Steps
 
 from fastlogreg.data.rows import padded, writable
 
-# Rows at a time: they stay in the first two levels of cache.
+# Rows of a block: they stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 128
 
 
 cdef _minimizer_of_models(const double[:, :, ::1] models, double l1, double l2):
-    """The coefficients (d, width) that minimise the columns' models (d, 2, width), quadratic with these sums and
-    curvatures, and the penalties; zero where nothing determines one.
+    """The coefficients (d, width) that minimise the columns' quadratic models plus the penalties; zero where nothing
+    determines a coefficient. The models (d, 2, width) are sums and curvatures.
     """
     cdef Py_ssize_t j, k, width = models.shape[2]
     cdef double[:, ::1] coef = np.empty((models.shape[0], width))
@@ -36,14 +36,15 @@ cdef _minimizer_of_models(const double[:, :, ::1] models, double l1, double l2):
 cdef class DiagonalSteps(Steps):
     """Steps of single samples with a curvature for each column, for X with very many columns, and for L1.
 
-    With h_j the curvature of column j so far, T the weight of the samples and v_j the sum of ``g_i x_ij + h_ij w_j``,
+    With h_j the curvature of column j, v_j the sum of ``g_i x_ij + h_ij w_j`` and T the weight of the samples to date,
     the coefficients are those that minimise the sum of the samples' quadratic models, taken column by column, and the
     penalty (as in McMahan's FTRL-proximal, 2013):
 
         w_j = soft(v_j, alpha l1_ratio T) / (alpha (1 - l1_ratio) T + h_j)
 
-    g_i solves ``g = s_i (p_i - sigma(u_i + g r_i))``, with r_i what the step moves the sample's logit by: a step to
-    the new residual cannot overshoot. Units of the columns do not matter, and there is no rate to choose.
+    g_i solves ``g = s_i (p_i - sigma(u_i + g r_i))``, where ``g r_i`` is what the step moves the sample's logit by: a
+    step along the residual at its own end cannot overshoot. Units of the columns do not matter, and there is no rate to
+    choose.
 
     Parameters
     ----------
@@ -73,7 +74,7 @@ cdef class DiagonalSteps(Steps):
         self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
         self.models = np.zeros((len(coef), 2, *coef.shape[1:]))
         if coef.any():
-            # One sample's worth of curvature holds what it starts from.
+            # The curvature of one sample holds the coefficients to start from.
             self.models[:, 0] = 0.25 * coef
             self.models[:, 1] = np.where(coef != 0, 0.25, 0.0)
         self._bind()
@@ -108,7 +109,7 @@ cdef class DiagonalSteps(Steps):
         self.count += self._state.t - before
 
     def _solution(self):
-        """Computed once for all that ask for it between two steps."""
+        """The solution, computed once between two steps."""
         if self._known_solution is None:
             self._known_solution = self._minimizer()
         return self._known_solution

@@ -19,7 +19,7 @@ from fastlogreg.steps.base cimport Steps
 
 from fastlogreg.data.rows import writable
 
-# Rows at a time: copies stay in the first two levels of cache.
+# Rows of a block, unless a batch has more: copies stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 256
 
 _SCHEDULES = {
@@ -47,7 +47,7 @@ cdef class GradientSteps(Steps):
         self.settings = settings
         n_features = len(coef)
         self.rows_a_step = settings["batch_size"]
-        # Whole batches, so that how many fit does not matter.
+        # A block holds whole batches, so that its size does not matter.
         capacity = max(1, BLOCK_ROWS // self.rows_a_step) * self.rows_a_step
         self.block = RowBlock(capacity, n_features, sparse, False, True)
         self.coef = np.zeros(self.block.width)
@@ -74,7 +74,7 @@ cdef class GradientSteps(Steps):
         self._rule.eta0, self._rule.power_t, self._rule.alpha = settings["eta0"], settings["power_t"], alpha
         strength = alpha if settings["penalised"] else 0.0
         self._rule.l1, self._rule.l2 = strength * l1_ratio, strength * (1.0 - l1_ratio)
-        # Sparse columns leave the intercept alone to move at every sample: scikit-learn slows it down.
+        # With sparse columns, only the intercept moves at every sample: scikit-learn slows it down.
         self._rule.intercept_rate = (0.01 if self.block.sparse else 1.0) * settings["fit_intercept"]
         self._rule.average = settings["average"]
         if self._rule.schedule == SGD_OPTIMAL:

@@ -13,33 +13,35 @@ from fastlogreg.steps.base cimport Steps
 
 from fastlogreg.data.rows import writable
 
-# A block is taken with the coefficients before it, so it is small beside the samples that determine them; and large
-# enough that its rank update runs near the speed of the machine.
+# Rows of a block, or as many as columns if there are more. Its step is made at the coefficients before it, so a block
+# is to be small beside the samples that determine these, but large enough that its rank update runs near the speed of
+# the machine.
 cdef Py_ssize_t MIN_NEWTON_ROWS = 256
-# Curvature is summed over so many samples a parameter, from when on one block in eight is enough: its relative error
-# is about the inverse square root, and what one pass leaves above the minimum is a third more than with four times as
-# many, for a fifth less time.
+# Once curvature is summed over 64 samples for each parameter, that of one block in eight is enough. The relative error
+# of the curvature is about the inverse square root of the 64. What one pass then leaves above the minimum is a third
+# more than with four times as many samples, for a fifth less time.
 cdef Py_ssize_t ROWS_A_PARAMETER = 64
 cdef Py_ssize_t SPARSE_CURVATURE = 8
-# The coefficients of the first blocks are far off, and their curvature with them.
+# The curvature of at least 32 blocks is summed, as the first coefficients are far off, and their curvature with them.
 cdef Py_ssize_t FIRST_BLOCKS = 32
-# The factor is that of the curvature when the stream was at most this much shorter.
+# The curvature is factored anew when the weight of the samples has grown by this factor.
 cdef double STALE = 1.5
-# A stale factor may move no logit of the block at hand by more than that, and no step by more than this.
+# In nats. A step with an old factor may move a logit of its block by one at most, or else the curvature is factored
+# anew. A step that would move a logit by more than 16 is shortened to that.
 cdef double TRUSTED_MOVE = 1.0
 cdef double LARGEST_MOVE = 16.0
-# Logits that far on the wrong side take the bound's curvature.
+# Samples whose logit is more than this on the wrong side take the curvature of the quadratic bound.
 cdef double FAR = 4.0
-# An exact step that promises less than this share of the objective is in the quadratic region.
+# An exact step that promises to gain no more than this share of the objective is in the quadratic region.
 cdef double TRUSTED_GAP = 0.01
-# What is left on the diagonal, relatively, where columns depend on one another.
+# Added to a diagonal of ones before it is factored, as columns may depend on one another.
 cdef double LOADING = 1e-9
 
 
 cdef factorize(curvature, double share, scale, Py_ssize_t n, double[:, ::1] factor):
     """Factor the leading n rows and columns of ``share * curvature``, scaled to a diagonal of ones.
 
-    The diagonal is loaded until that is positive; where nothing makes it so, the factor is the identity.
+    More is added to the diagonal until that is positive; where nothing makes it so, the factor is the identity.
     """
     cdef int size = <int>n, stride = <int>factor.shape[1], info = 1
     cdef double loading = LOADING
@@ -110,7 +112,7 @@ cdef class NewtonSteps(Steps):
             self.coef[n_features] = intercept
         self.curvature, self.factor = np.zeros((2, self.block.width, self.block.width))
         self.scale = np.ones(self.block.width)
-        # Of the rows of a block, and of its coefficients.
+        # A number for each row of a block, and for each coefficient.
         self._residual, self._curvatures, self._moves = np.zeros((3, self.block.capacity))
         self._gradient, self._newton_step = np.zeros((2, self.block.width))
 
@@ -163,9 +165,10 @@ cdef class NewtonSteps(Steps):
         self.weight = 0.0
 
     def end_exact(self):
-        """The step, or half the step before where that did not descend; returns the mean objective before it.
+        """Take the step, or halve the one before if that did not descend; returns the mean objective where it starts.
 
-        `gap` is then half the squared Newton decrement: what the objective is above its minimum, nearly.
+        `gap` is then half the squared Newton decrement: what the objective is above its minimum, nearly. It is infinite
+        after a step was halved.
         """
         self.exact = False
         self.curvature_weight = self.weight
@@ -199,7 +202,7 @@ cdef class NewtonSteps(Steps):
         self._only_curvature_of_block(block_weight)
 
     cdef _only_curvature_of_block(self, double block_weight):
-        """The curvature of the last pass in place of all before."""
+        """Take the curvature of the block's last pass in place of all before, and factor it."""
         self.curvature[:] = 0.0
         self._add_curvature(self._curvatures[:self.block.count])
         self.curvature_weight = block_weight
@@ -226,7 +229,7 @@ cdef class NewtonSteps(Steps):
         self._take_newton_step(1.0 if move <= LARGEST_MOVE else LARGEST_MOVE / move)
 
     cdef _sum_curvature(self, double block_weight):
-        """Add the curvature of the last pass."""
+        """Add the curvature of the block's last pass."""
         self._add_curvature(self._curvatures[:self.block.count])
         self.curvature_weight += block_weight
 
@@ -271,7 +274,7 @@ cdef class NewtonSteps(Steps):
         self.block.add_gram(None, weight, &gram[0, 0])
 
     cdef _factorize(self):
-        """Factor the curvature of all samples so far, as those whose curvature was summed tell it."""
+        """Factor the curvature of all samples so far, estimated from those whose curvature was summed."""
         cdef double share = self.weight / self.curvature_weight if self.curvature_weight else 1.0
         diagonal = share * np.diagonal(self.curvature).copy()
         diagonal[:self.block.n_features] += self.alpha * self.weight

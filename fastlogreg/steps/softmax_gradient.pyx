@@ -12,7 +12,7 @@ from fastlogreg.steps.base cimport Steps
 from fastlogreg.steps.classes import coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg.data.rows import writable
 
-# Rows copied at a time where steps are of few: they stay in the first two levels of cache.
+# Rows of a block, unless a batch has more: their copies stay in the first two levels of cache.
 cdef Py_ssize_t BLOCK_ROWS = 128
 
 

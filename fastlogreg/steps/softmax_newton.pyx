@@ -11,21 +11,24 @@ from fastlogreg.steps.newton cimport STALE, TRUSTED_GAP, factorize
 from fastlogreg.data.rows cimport RowBlock
 from fastlogreg.steps.base cimport Steps
 
+from fastlogreg.curvature.drawn_rows import drawn_rows
+from fastlogreg.curvature.quasi_newton import InverseHessian
 from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg.data.rows import writable
 
-# Blocks of so many rows, and twice as many as columns, bear the cost of the products with the curvature before them.
+# Rows of a block, or twice as many as columns if that is more: enough to bear the cost of the products with the
+# curvature of the samples before.
 cdef Py_ssize_t MIN_NEWTON_ROWS = 512
-# Of rows with more entries than this, a part is drawn for the curvature, so that its sum takes about as long as the
-# products of the steps.
+# Where rows have more than 128 entries on average, the curvature is summed over a part of the rows, so that its sum
+# takes about as long as the products of the steps.
 cdef Py_ssize_t FEW_ENTRIES = 128
 # A block is done when a Newton step gains no more than this share of its loss; whatever is left adds up over blocks.
 cdef double ENOUGH = 1e-3
 cdef Py_ssize_t MAX_NEWTON_STEPS = 8
-# Conjugate gradients solve for a step this accurately, or make so many products.
+# Conjugate gradients solve for a step until the residual has fallen to three tenths, or for ten products.
 cdef double ACCURACY = 0.3
 cdef Py_ssize_t MAX_PRODUCTS = 10
-# Halvings of a step that does not descend.
+# Halvings of a step that does not descend, at most.
 cdef Py_ssize_t MAX_HALVINGS = 10
 
 
@@ -38,9 +41,10 @@ cdef class SoftmaxNewtonSteps(Steps):
 
         sum_i s_i L_i(w) + alpha / 2 sum_i s_i |w|^2 + 1/2 (w - w')' (D + alpha T) (w - w')
 
-    where i runs over the block and T is the weight of the samples before. Newton steps by conjugate gradients do, with
-    the inverse of D as the preconditioner. The loss is the block's own and not its model, so no step can go astray, and
-    a sample's curvature is that at coefficients which know the sample. Units and origins of the columns do not matter.
+    where i runs over the block and T is the weight of the samples before. They are found by Newton steps with conjugate
+    gradients, preconditioned by the inverse of D. The loss is the block's own and not its model, so no step can go
+    astray, and a sample's curvature is that at coefficients which know the sample. Units and origins of the columns do
+    not matter.
     Coefficients that sum to zero over the classes are moved by ``diag(p) - p p'`` as by K / (K - 1) times its diagonal
     where all probabilities are the same, or there are two classes; elsewhere D is a model.
 
@@ -282,14 +286,12 @@ cdef class SoftmaxNewtonSteps(Steps):
         entries = block.starts[m] / m if block.sparse else block.width
         for k in range(self.n_classes):
             curvature = coupling * prob[:, k] * (1.0 - prob[:, k]) * block.weight[:m]
-            drawn, weights = _drawn(curvature, max(1, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES))))
+            drawn, weights = drawn_rows(curvature, max(1, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES))))
             block.add_gram(drawn, weights, &gram[k, 0, 0])
 
     def begin_exact(self):
         """Begin an epoch at whose end there is one step, with the gradient of all its samples."""
         if self._best is None:
-            from fastlogreg.curvature.quasi_newton import InverseHessian  # solvers import these steps
-
             self._inverse = InverseHessian(self._mean_inverse)
             if self.weight != self.factor_weight:
                 self._factorize(self.weight)
@@ -310,10 +312,10 @@ cdef class SoftmaxNewtonSteps(Steps):
             self.weight += block_weight
 
     def end_exact(self):
-        """The step, or half the step before where that did not descend; returns the mean objective before it.
+        """Take the step, or halve the one before if that did not descend; returns the mean objective where it starts.
 
         `gap` is then half the squared Newton decrement as L-BFGS knows it, or what the step before gained if that is
-        more: what the objective is above its minimum, roughly.
+        more: what the objective is above its minimum, roughly. It is infinite after a step was halved.
         """
         self.exact = False
         if self.factor_weight == 0.0:
@@ -346,19 +348,6 @@ cdef class SoftmaxNewtonSteps(Steps):
         d, n_classes = self.block.n_features, self.n_classes
         intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
         return coef_of_rows(coef[:d], n_classes), intercept
-
-
-def _drawn(curvature, Py_ssize_t n_drawn):
-    """Rows drawn in proportion to their curvature, at equal distances of its running sum, and their weights."""
-    if n_drawn >= len(curvature):
-        return np.arange(len(curvature)), curvature
-    running = np.cumsum(curvature)
-    step = running[-1] / n_drawn
-    if not step > 0:
-        return np.zeros(1, dtype=np.intp), np.zeros(1)
-    times = np.diff(np.floor(running / step + 0.5), prepend=0.0)
-    rows = np.flatnonzero(times)
-    return rows, step * times[rows]
 
 
 def _restored_newton_steps(n_classes, alpha, fit_intercept, block, arrays, numbers):

@@ -1,14 +1,12 @@
-"""Newton directions from a factored matrix against numpy.linalg's, and the sums of the dual bound against a twin."""
+"""Newton directions from a factored matrix against numpy.linalg's."""
 
 import numpy as np
+import posing
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastlogreg.curvature.factored import FactoredHessian, dual_sums
+from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
 
 EPS = np.finfo(float).eps
 SIZES = [1, 2, 3, 8, 50]
@@ -243,7 +241,7 @@ class TestMemory:
 
 def test_of_an_objective():
     rng = np.random.default_rng(0)
-    objective = Objective(as_design(rng.normal(size=(50, 4))), rng.random(50), l2=0.1)
+    objective = posing.binary(as_design(rng.normal(size=(50, 4))), rng.random(50), l2=0.1)
     point = objective.evaluate(rng.normal(size=5))
     passes = objective.n_passes
     factored = FactoredHessian.of(objective, point)
@@ -265,7 +263,7 @@ class TestHiddenCurvature:
         y = (rng.random(300) < 1 / (1 + np.exp(-Z @ [1.0, -1.0, 0.5, 0.0]))).astype(float)
         hiding = np.column_stack([1 + spread * Z[:, :2], Z[:, 2:]])
         plain = np.column_stack([1 + spread * Z[:, 0], Z[:, 1] - Z[:, 0], Z[:, 2:]])
-        return [Objective(as_design(X), y, l2=l2, fit_intercept=False) for X in (hiding, plain)]
+        return [posing.binary(as_design(X), y, l2=l2, fit_intercept=False) for X in (hiding, plain)]
 
     @pytest.mark.parametrize("spread", [1e-7, 1e-8, 1e-9])
     def test_products_find_it(self, spread):
@@ -310,108 +308,10 @@ class TestHiddenCurvature:
         X = rng.normal(size=(200, 3)) + 1e6
         X = np.column_stack([X, X[:, 0], 2 * X[:, 1]])
         for fit_intercept in (False, True):
-            objective = Objective(as_design(X), rng.random(200), l2=0.0, fit_intercept=fit_intercept)
+            objective = posing.binary(as_design(X), rng.random(200), l2=0.0, fit_intercept=fit_intercept)
             point = objective.evaluate(objective.start())
             factored = FactoredHessian.of(objective, point)
             assert factored.resolve(objective)
             direction, _ = factored.solve(point.gradient)
             assert_allclose(direction[[3, 4]], direction[[0, 1]], rtol=1e-8)
             assert np.abs(direction[:5]).max() < 1e5  # a copy's rounding as curvature would take 1e10 and more
-
-
-def plain_dual_sums(direction, residual, gradient, ridge, rounding):
-    free, kept = ridge == 0, ridge > 0
-    left = np.abs(residual[free]).max(initial=0.0)
-    slope = np.abs(gradient).max(initial=0.0)
-    strictly = left <= max(1e-8 * slope, rounding)
-    explained = strictly or (not kept.any() and left <= 0.1 * slope)
-    # residual = gradient + (H_loss + diag(ridge)) direction
-    loss_curvature = direction @ (residual - gradient - ridge * direction)
-    counted = np.where(np.abs(residual) > rounding, residual, 0.0)
-    mismatch = (counted - ridge * direction)[kept]
-    return explained, strictly, loss_curvature, np.sum(mismatch**2 / (2 * ridge[kept]))
-
-
-class TestDualSums:
-    @settings(max_examples=300, deadline=None)
-    @given(data=st.data())
-    def test_twin(self, data):
-        p = data.draw(st.integers(0, 6))
-        size = st.sampled_from([0.0, 1e-12, 1e-9, 3e-8, 1e-3, 0.05, 0.3, 2.0])
-        signed = st.builds(np.copysign, size, st.sampled_from([-1.0, 1.0]))
-        direction, residual, gradient = (
-            np.array(data.draw(st.lists(signed, min_size=p, max_size=p)), dtype=float) for _ in range(3)
-        )
-        ridge = np.array(data.draw(st.lists(st.sampled_from([0.0, 1e-3, 1.0]), min_size=p, max_size=p)), dtype=float)
-        arguments = direction, residual, gradient, ridge, data.draw(st.sampled_from([0.0, 1e-10, 1e-2]))
-        explained, strictly, *sums = dual_sums(*arguments)
-        expected_explained, expected_strictly, *expected = plain_dual_sums(*arguments)
-        assert (explained, strictly) == (expected_explained, expected_strictly)
-        sizes = np.abs(direction) @ (np.abs(residual) + np.abs(gradient) + ridge * np.abs(direction))
-        assert_allclose(sums[0], expected[0], rtol=0, atol=16 * EPS * sizes)
-        assert_allclose(sums[1], expected[1], rtol=16 * EPS)
-
-    @pytest.mark.parametrize("ridge", [0.0, 0.3])
-    def test_loss_curvature_is_the_loss_s(self, ridge):
-        matrix, gradient = matrix_of(5, 10.0)
-        direction = np.random.default_rng(1).normal(size=5)
-        ridges = np.array([ridge, ridge, 2 * ridge, ridge, 0.0])
-        residual = gradient + matrix @ direction + ridges * direction
-        *_, loss_curvature, _ = dual_sums(direction, residual, gradient, ridges, 0.0)
-        assert_allclose(loss_curvature, direction @ matrix @ direction, rtol=1e-13)
-
-    # Of the largest slope, 2, in a parameter of its own.
-    @pytest.mark.parametrize("sign", [-1.0, 1.0])
-    @pytest.mark.parametrize(
-        ("penalised", "share", "rounding", "explained", "strictly"),
-        [
-            (False, 0.0, 0.0, True, True),
-            (False, 0.9e-8, 0.0, True, True),
-            (False, 1.1e-8, 0.0, True, False),
-            (False, 0.09, 0.0, True, False),
-            (False, 0.11, 0.0, False, False),
-            (False, 0.11, 0.23, True, True),
-            (True, 0.0, 0.0, True, True),
-            (True, 0.9e-8, 0.0, True, True),
-            (True, 1.1e-8, 0.0, False, False),
-            (True, 0.09, 0.0, False, False),
-            (True, 1.1e-8, 2.3e-8, True, True),
-            (True, 1.1e-8, 2.1e-8, False, False),
-        ],
-    )
-    def test_what_is_explained(self, penalised, share, rounding, explained, strictly, sign):
-        gradient = np.array([-2.0, 0.1, 0.2])
-        ridge = np.array([0.5 * penalised, 0.0, 0.0])
-        for place in (1, 2):
-            residual = np.zeros(3)
-            residual[place] = sign * 2.0 * share
-            answers = dual_sums(np.zeros(3), residual, gradient, ridge, rounding)[:2]
-            assert answers == (explained, strictly)
-
-    def test_penalised_parameters_need_not_be_explained(self):
-        """Their residual costs what the second sum says."""
-        ridge, residual = np.array([0.5, 0.0]), np.array([3.0, 0.0])
-        answer = dual_sums(np.array([2.0, 0.0]), residual, np.ones(2), ridge, 0.0)
-        assert answer == (True, True, 2.0 * (3.0 - 1.0 - 1.0), (3.0 - 1.0) ** 2 / (2 * 0.5))
-
-    def test_residuals_within_rounding_are_none(self):
-        ridge, residual, direction = np.array([0.5, 2.0]), np.array([1e-3, -1e-3]), np.array([2.0, 1.0])
-        for rounding, counted in ((1e-3, 0.0), (0.9e-3, 1.0)):
-            *_, penalty_gap = dual_sums(direction, residual, np.ones(2), ridge, rounding)
-            expected = np.sum((counted * residual - ridge * direction) ** 2 / (2 * ridge))
-            assert_allclose(penalty_gap, expected, rtol=8 * EPS)
-
-    @pytest.mark.parametrize("ridge", [0.0, 1.0])
-    @pytest.mark.parametrize(
-        "residual",
-        [
-            [0.0, 0.0, np.nan],
-            [0.0, np.nan, 0.0],
-        ],
-    )
-    def test_nan_explains_nothing(self, residual, ridge):
-        answers = dual_sums(np.zeros(3), np.array(residual), np.ones(3), np.array([ridge, 0.0, 0.0]), 1.0)[:2]
-        assert answers == (False, False)
-
-    def test_no_parameters(self):
-        assert dual_sums(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), 0.0) == (True, True, 0.0, 0.0)

@@ -3,6 +3,7 @@
 import functools
 
 import numpy as np
+import posing
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -10,7 +11,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastlogreg.curvature.sparse import SparseHessian
 from fastlogreg.data.design import as_design
 from fastlogreg.data.sparse_gram import SparseGram
-from fastlogreg.objectives.binary import Objective
 
 N = 20_000
 SIZES = (3, 8, 70, 400)
@@ -140,22 +140,25 @@ class TestGram:
         assert design.n_passes == 2
 
 
-def hessians(X, *, fit_intercept=True, l2=1e-3, weighted=False, n_block=20):
+def hessians(X, *, fit_intercept=True, l2=1e-3, weighted=False, offset=False, n_block=20):
     """The Hessian at a point, and its matrix."""
     rng = np.random.default_rng(4)
     weight = rng.exponential(size=X.shape[0]) if weighted else None
     y = (rng.random(X.shape[0]) < 0.3).astype(float)
-    objective = Objective(as_design(X, 1), y, l2=l2, fit_intercept=fit_intercept, sample_weight=weight)
+    offset = rng.normal(size=X.shape[0]) if offset else None
+    objective = posing.binary(
+        as_design(X, 1), y, l2=l2, fit_intercept=fit_intercept, sample_weight=weight, offset=offset
+    )
     point = objective.evaluate(objective.start() + 0.1 * rng.standard_normal(objective.n_parameters))
-    gram = SparseGram.of(objective.design, block_columns(X, n_block))
+    gram = SparseGram.of(objective.passes.local.design, block_columns(X, n_block))
     return objective.hessian(point), SparseHessian(objective, gram, point)
 
 
 class TestHessian:
     @pytest.mark.parametrize("fit_intercept", [True, False])
-    @pytest.mark.parametrize("weighted", [True, False])
-    def test_product(self, fit_intercept, weighted):
-        exact, hessian = hessians(one_hot(), fit_intercept=fit_intercept, weighted=weighted)
+    @pytest.mark.parametrize(("weighted", "offset"), [(True, False), (False, False), (True, True)])
+    def test_product(self, fit_intercept, weighted, offset):
+        exact, hessian = hessians(one_hot(), fit_intercept=fit_intercept, weighted=weighted, offset=offset)
         direction = np.random.default_rng(5).standard_normal(exact.objective.n_parameters)
         passes = exact.objective.n_passes
         product = hessian.dot(direction)

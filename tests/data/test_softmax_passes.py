@@ -12,17 +12,20 @@ from numpy.testing import assert_allclose, assert_array_equal
 from rounding import EPS, SUM, assert_within
 
 from fastlogreg.data.design import as_design
-from fastlogreg.data.softmax_passes import SoftmaxPasses, class_log_sums, class_scores
+from fastlogreg.data.samples import Samples
+from fastlogreg.data.softmax_passes import SoftmaxHandle, SoftmaxPasses, class_log_sums, class_scores
 
 # Below, at and above whole vectors of classes, for every instruction set and every number of them that a tile takes.
-CLASS_COUNTS = (2, 3, 7, 8, 9, 16, 17, 25, 26)
+CLASS_COUNTS = (3, 7, 8, 9, 16, 17, 25, 26)
 LAYOUTS = {"C": np.ascontiguousarray, "F": np.asfortranarray, "CSR": sp.csr_matrix}
 
 
 class Problem:
-    """Coefficients, and a direction, that give logits of size one; a target and weights for a dense X (n, d)."""
+    """Coefficients, and a direction, that give logits of size one; a target, weights and maybe offsets for a dense X
+    (n, d).
+    """
 
-    def __init__(self, dense, n_classes, soft=False, weighted=True):
+    def __init__(self, dense, n_classes, soft=False, weighted=True, offset=False):
         rng = np.random.default_rng(n_classes)
         n, d = dense.shape
         self.X, self.n_classes = dense, n_classes
@@ -35,9 +38,13 @@ class Problem:
         self.weights = self.weight if weighted else np.ones(n)
         size = np.sqrt((dense**2).mean(axis=0) * d)
         scale = np.where(size > 0, size, 1.0)
-        self.coef, self.direction = rng.normal(size=(2, n_classes, d)) / scale
-        self.intercept, self.direction_intercept = rng.normal(size=(2, n_classes))
+        self.coef, direction = rng.normal(size=(2, n_classes, d)) / scale
+        self.intercept, direction_intercept = rng.normal(size=(2, n_classes))
+        self.end = self.coef + direction, self.intercept + direction_intercept
+        # the rounding of the end is no error of the passes
+        self.direction, self.direction_intercept = self.end[0] - self.coef, self.end[1] - self.intercept
         self.center = dense.mean(axis=0)
+        self.offset = rng.normal(size=(n, n_classes)) if offset else None
 
     @property
     def at(self):
@@ -48,7 +55,14 @@ class Problem:
         return self.direction, self.direction_intercept
 
     def passes(self, X, n_threads=1):
-        return SoftmaxPasses(as_design(X, n_threads), self.n_classes, self.given_target, self.weight)
+        return self.passes_over(as_design(X, n_threads))
+
+    def passes_over(self, design):
+        return SoftmaxPasses(design, Samples(self.given_target, self.weight, self.offset, self.n_classes))
+
+    def handles(self):
+        """To the point, and to the end of the direction from it; no pass."""
+        return SoftmaxHandle(*self.at), SoftmaxHandle(*self.end)
 
 
 class Expected:
@@ -58,9 +72,11 @@ class Expected:
         X, s = problem.X, problem.weights[:, None]
         self.problem, self.weight = problem, s
         self.logits, self.along = twins.softmax_logits(X, *problem.at), twins.softmax_logits(X, *problem.along)
+        self.logit_error, self.along_error = self._sizes(problem.at) * SUM, self._sizes(problem.along) * SUM
+        if problem.offset is not None:
+            self.logits = self.logits + problem.offset
+            self.logit_error = self.logit_error + np.abs(problem.offset).max(axis=1, keepdims=True) * SUM
         self.prob = twins.softmax(self.logits)
-        self.logit_error = self._sizes(problem.at) * SUM
-        self.along_error = self._sizes(problem.along) * SUM
         # exp of a difference of logits, and the sum of all of them
         self.relative_prob_error = 2 * self.logit_error + 8 * EPS * (1 + np.abs(self.logits).max(axis=1, keepdims=True))
 
@@ -94,16 +110,19 @@ def assert_passes(X, problem):
     passes, expected = problem.passes(X), Expected(problem)
     s, prob = expected.weight, expected.prob
 
-    loss, *gradient = passes.loss_gradient(*problem.at)
+    loss, *gradient, start = passes.evaluate(*problem.at)
     assert isinstance(loss, float)
+    assert start.coef is problem.coef
+    assert start.intercept is problem.intercept
     assert_within(loss, expected.losses.sum(), expected.loss_error)
     expected.assert_rows_are(gradient, expected.residual, expected.residual_error)
 
-    product = passes.hessian_dot(*problem.at, *problem.along)
+    hessian, end = passes.hessian(start), problem.handles()[1]
+    product = hessian.dot(*problem.along)
     expected.assert_rows_are(product, expected.product, expected.product_error)
 
     largest = np.abs(expected.along).max(axis=1, keepdims=True)
-    value, slope, curvature = passes.line(*problem.at, *problem.along)
+    value, slope, curvature = passes.line(start, end, 0.0)
     assert_within(value, expected.losses.sum(), expected.loss_error)
     slopes = expected.residual * expected.along
     slope_error = expected.residual_error * largest + np.abs(expected.residual) * expected.along_error
@@ -112,31 +131,31 @@ def assert_passes(X, problem):
     curvature_error = expected.product_error * largest + np.abs(expected.product) * expected.along_error
     assert_within(curvature, curvatures.sum(), (curvature_error + SUM * np.abs(curvatures)).sum())
 
-    largest_range = passes.largest_range(*problem.along)
-    assert_within(largest_range, np.ptp(expected.along, axis=1).max(), 2 * expected.along_error.max())
+    largest_change = passes.largest_logit_change(start, end)
+    assert_within(largest_change, np.ptp(expected.along, axis=1).max(), 2 * expected.along_error.max())
 
-    block = passes.intercept_hessian(*problem.at)
+    block = hessian.intercept_block()
     weight_error = s * expected.relative_prob_error + SUM * s
     assert_within(block, np.diag((s * prob).sum(axis=0)) - (s * prob).T @ prob, 2 * (weight_error * prob).sum(axis=0))
     assert_array_equal(block, block.T)
 
-    scores = class_scores(passes.design, *problem.at, probabilities=False)
+    scores = class_scores(passes.design, *problem.at, False, problem.offset)
     assert_within(scores, expected.logits, expected.logit_error)
-    probabilities = class_scores(passes.design, *problem.at, probabilities=True)
+    probabilities = class_scores(passes.design, *problem.at, True, problem.offset)
     assert_within(probabilities, prob, prob * (expected.relative_prob_error + SUM))
-    log_sums = class_log_sums(passes.design, *problem.at)
+    log_sums = class_log_sums(passes.design, *problem.at, problem.offset)
     largest = expected.logits.max(axis=1)
     exact = largest + np.log(np.exp(expected.logits - largest[:, None]).sum(axis=1))
     assert_within(log_sums, exact, expected.logit_error.max(axis=1) + SUM * (1 + np.abs(exact)))
-    assert passes.design.n_passes == 8
+    assert passes.n_passes == 8
     if problem.coef.size < 500:  # the twin is slow
         assert_pair_grams(passes, expected)
-        assert passes.design.n_passes == 9
+        assert passes.n_passes == 9
 
 
 def assert_pair_grams(passes, expected):
     problem, prob = expected.problem, expected.prob
-    grams = passes.pair_grams(*problem.at, problem.center)
+    grams = passes.hessian(problem.handles()[0]).pair_grams(problem.center)
     Z = np.column_stack([problem.X - problem.center, np.ones(len(problem.X))])
     first, second = np.triu_indices(problem.n_classes, 1)
     assert grams.shape == (len(first), Z.shape[1], Z.shape[1])
@@ -149,16 +168,19 @@ def assert_pair_grams(passes, expected):
 
 def all_passes(passes, problem):
     """What every pass gives, one array after the other."""
+    *sums, start = passes.evaluate(*problem.at)
+    hessian, end = passes.hessian(start), problem.handles()[1]
     return [
-        *passes.loss_gradient(*problem.at),
-        *passes.hessian_dot(*problem.at, *problem.along),
-        passes.line(*problem.at, *problem.along),
-        passes.largest_range(*problem.along),
-        passes.intercept_hessian(*problem.at),
-        class_scores(passes.design, *problem.at, probabilities=False),
-        class_scores(passes.design, *problem.at, probabilities=True),
-        class_log_sums(passes.design, *problem.at),
-        passes.pair_grams(*problem.at, problem.center),
+        *sums,
+        *hessian.dot(*problem.along),
+        passes.line(start, end, 0.0),
+        passes.line(start, end, 0.3),
+        passes.largest_logit_change(start, end),
+        hessian.intercept_block(),
+        class_scores(passes.design, *problem.at, False, problem.offset),
+        class_scores(passes.design, *problem.at, True, problem.offset),
+        class_log_sums(passes.design, *problem.at, problem.offset),
+        hessian.pair_grams(problem.center),
     ]
 
 
@@ -181,6 +203,16 @@ class TestTwins:
             for soft in (False, True):
                 for weighted in (False, True):
                     assert_passes(LAYOUTS[layout](X), Problem(X, n_classes, soft, weighted))
+            assert_passes(LAYOUTS[layout](X), Problem(X, n_classes, offset=True))
+
+    @pytest.mark.parametrize("n_classes", [1, 2])
+    @pytest.mark.parametrize("layout", LAYOUTS)
+    def test_scores_of_a_few_of_the_classes(self, layout, n_classes):
+        X = zoo.values(np.random.default_rng(n_classes), 203, 13)
+        problem = Problem(X, n_classes, offset=True)
+        design, expected = as_design(LAYOUTS[layout](X)), Expected(problem)
+        scores = class_scores(design, *problem.at, False, problem.offset)
+        assert_within(scores, expected.logits, expected.logit_error)
 
     @pytest.mark.parametrize("n_classes", [200, 1000])
     @pytest.mark.parametrize("layout", LAYOUTS)
@@ -188,13 +220,13 @@ class TestTwins:
         X = zoo.values(np.random.default_rng(0), 301, 4)
         problem = Problem(X, n_classes)
         passes, expected = problem.passes(LAYOUTS[layout](X)), Expected(problem)
-        loss, *gradient = passes.loss_gradient(*problem.at)
+        loss, *gradient, handle = passes.evaluate(*problem.at)
         assert_within(loss, expected.losses.sum(), expected.loss_error)
         expected.assert_rows_are(gradient, expected.residual, expected.residual_error)
-        product = passes.hessian_dot(*problem.at, *problem.along)
+        product = passes.hessian(handle).dot(*problem.along)
         expected.assert_rows_are(product, expected.product, expected.product_error)
 
-    @pytest.mark.parametrize("n_classes", [2, 5])
+    @pytest.mark.parametrize("n_classes", [3, 5])
     @pytest.mark.parametrize("layout", LAYOUTS)
     def test_gradient_and_hessian_are_the_value_s(self, layout, n_classes):
         """By central differences, whose errors are those of the values' rounding and of the third derivative."""
@@ -205,17 +237,15 @@ class TestTwins:
             [part + sign * step * other for part, other in zip(problem.at, problem.along, strict=True)]
             for sign in (1.0, -1.0)
         )
-        up, down = passes.loss_gradient(*up_at), passes.loss_gradient(*down_at)
-        gradient, product = (
-            passes.loss_gradient(*problem.at)[1:],
-            passes.hessian_dot(*problem.at, *problem.along),
-        )
+        up, down = passes.evaluate(*up_at)[:3], passes.evaluate(*down_at)[:3]
+        _, *gradient, start = passes.evaluate(*problem.at)
+        product, end = passes.hessian(start).dot(*problem.along), problem.handles()[1]
         slope = sum((one * other).sum() for one, other in zip(gradient, problem.along, strict=True))
         assert_allclose((up[0] - down[0]) / (2 * step), slope, rtol=1e-8)
         for high, low, exact in zip(up[1:], down[1:], product, strict=True):
             assert_allclose((high - low) / (2 * step), exact, rtol=0, atol=1e-8 * np.abs(exact).max())
         curvature = sum((one * other).sum() for one, other in zip(product, problem.along, strict=True))
-        assert_allclose(passes.line(*problem.at, *problem.along)[1:], [slope, curvature], rtol=1e-12)
+        assert_allclose(passes.line(start, end, 0.0)[1:], [slope, curvature], rtol=1e-12)
 
 
 class TestBits:
@@ -226,7 +256,7 @@ class TestBits:
         """Each starts for 300 thousand entries, times a fourth of the classes."""
         X = zoo.values(np.random.default_rng(0), 60_001, 6).astype(dtype)
         for n_classes, soft in ((3, False), (9, True)):
-            problem = Problem(X.astype(float), n_classes, soft)
+            problem = Problem(X.astype(float), n_classes, soft, offset=soft)
             serial = all_passes(problem.passes(LAYOUTS[layout](X)), problem)
             for n_threads in (2, 3):
                 assert_same_bits(all_passes(problem.passes(LAYOUTS[layout](X), n_threads), problem), serial)
@@ -238,7 +268,7 @@ class TestBits:
         few, many = Problem(item.dense, 3), Problem(item.dense, 9)
         first = all_passes(few.passes(item.X), few)
         design = as_design(item.X)
-        in_turn = [SoftmaxPasses(design, p.n_classes, p.given_target, p.weight) for p in (few, many)]
+        in_turn = [problem.passes_over(design) for problem in (few, many)]
         for _ in range(2):
             assert_same_bits(all_passes(in_turn[0], few), first)
             all_passes(in_turn[1], many)
@@ -255,11 +285,11 @@ class TestBits:
         assert_same_bits(all_passes(problem.passes(room[:29, :7]), problem), alone)
 
 
-def at_logits(logits, **options):
+def at_logits(logits, target):
     """Passes over samples whose logits (n, K) are the coefficients, and these with zero intercepts."""
     logits = np.asarray(logits, dtype=float)
-    target = options.pop("target")
-    passes = SoftmaxPasses(as_design(np.eye(len(logits))), logits.shape[1], np.asarray(target), **options)
+    samples = Samples(np.asarray(target), n_classes=logits.shape[1])
+    passes = SoftmaxPasses(as_design(np.eye(len(logits))), samples)
     return passes, (np.ascontiguousarray(logits.T), np.zeros(logits.shape[1]))
 
 
@@ -289,7 +319,7 @@ class HighPrecision:
 class TestAccuracy:
     def rows(self):
         rng = np.random.default_rng(0)
-        rows = [scale * rng.normal(size=k) for k in (2, 3, 8, 11, 26) for scale in (1e-8, 1e-3, 1, 10, 100, 500)]
+        rows = [scale * rng.normal(size=k) for k in (3, 4, 8, 11, 26) for scale in (1e-8, 1e-3, 1, 10, 100, 500)]
         for size in (1.0, 37.0, 46.0, 100.0, 700.0, 1e3, 1e6):  # how far one class leads, or lags behind
             rows += [np.array([size, 0.0, -1.0]), np.array([-size, 0.0, 1.0]), np.eye(9)[4] * size]
         return [*rows, np.zeros(7), np.array([1e3, 1e3, -1e3]), np.full(3, -1e3), np.array([1e300, -1e300, 0.0])]
@@ -301,14 +331,14 @@ class TestAccuracy:
             labels = np.arange(len(row))
             for label, target in zip(labels, np.eye(len(row)), strict=True):
                 passes, at = at_logits(row[None], target=[label])
-                loss, gradient, of_intercept = passes.loss_gradient(*at)
+                loss, gradient, of_intercept, _ = passes.evaluate(*at)
                 assert_array_equal(gradient[:, 0], of_intercept)
                 assert_allclose(loss, exact.loss(target), rtol=exact.rtol, atol=0)
                 assert_allclose(of_intercept, exact.residual(target), rtol=exact.rtol, atol=1e-320)
 
     def test_probability_within_1e_20_of_one(self):
         passes, at = at_logits([[np.log(1e20), 0.0, -np.inf]], target=[0])
-        loss, _, residual = passes.loss_gradient(*at)
+        loss, _, residual, _ = passes.evaluate(*at)
         assert_allclose(loss, 1e-20, rtol=1e-14)
         assert_allclose(residual, [-1e-20, 1e-20, 0.0], rtol=1e-14)
 
@@ -319,7 +349,7 @@ class TestAccuracy:
             targets = [rng.dirichlet(np.ones(len(row))), np.eye(len(row))[0], np.full(len(row), 1 / len(row))]
             for target in targets:
                 passes, at = at_logits(row[None], target=target[None])
-                loss, _, residual = passes.loss_gradient(*at)
+                loss, _, residual, _ = passes.evaluate(*at)
                 assert_allclose(loss, exact.loss(target), rtol=exact.rtol, atol=0)
                 assert_allclose(residual, exact.residual(target), rtol=0, atol=30 * EPS)
 
@@ -338,16 +368,16 @@ class TestAccuracy:
         )
         label = np.array([0, 1, 1, 2, 2])
         passes, at = at_logits(logits[:4], target=np.eye(3)[label[:4]] if soft else label[:4])
-        loss, gradient, of_intercept = passes.loss_gradient(*at)
+        loss, gradient, of_intercept, handle = passes.evaluate(*at)
         assert_allclose(loss, 3 * np.log(3) + 2e3, rtol=1e-15)
         assert_allclose(of_intercept, [0.0 + 1 / 3 - 2 / 3 + 1 + 1 / 3, -4 / 3 + 1 / 3, -2 / 3 + 2 / 3], atol=1e-15)
         direction = np.random.default_rng(0).normal(size=gradient.shape)
-        for part in passes.hessian_dot(*at, direction, np.zeros(3)):
+        for part in passes.hessian(handle).dot(direction, np.zeros(3)):
             assert np.all(np.isfinite(part))
         passes, at = at_logits(logits, target=np.eye(3)[label] if soft else label)
-        assert_allclose(passes.loss_gradient(*at)[0], 2e300, rtol=1e-15)
+        assert_allclose(passes.evaluate(*at)[0], 2e300, rtol=1e-15)
 
-    @pytest.mark.parametrize("n_classes", [2, 3, 9])
+    @pytest.mark.parametrize("n_classes", [3, 4, 9])
     @pytest.mark.parametrize("soft", [False, True])
     @pytest.mark.parametrize("bad", [np.nan, np.inf])
     def test_what_is_not_finite_shows(self, bad, soft, n_classes):
@@ -356,23 +386,27 @@ class TestAccuracy:
             X = np.ones((20, 2))
             X[7, 1] = bad
             target = np.full(20, place)
-            passes = SoftmaxPasses(as_design(X), n_classes, np.eye(n_classes)[target] if soft else target)
-            loss, gradient, _ = passes.loss_gradient(np.ones((n_classes, 2)), np.zeros(n_classes))
+            samples = Samples(np.eye(n_classes)[target] if soft else target, n_classes=n_classes)
+            passes = SoftmaxPasses(as_design(X), samples)
+            zeros = SoftmaxHandle(np.zeros((n_classes, 2)), np.zeros(n_classes))
+            loss, gradient, _, handle = passes.evaluate(np.ones((n_classes, 2)), np.zeros(n_classes))
             assert np.isnan(loss)
             assert np.isnan(gradient[:, 1]).any()
-            assert passes.largest_range(np.ones((n_classes, 2)), np.zeros(n_classes)) == np.inf
+            assert passes.largest_logit_change(zeros, handle) == np.inf
 
     def test_padding_takes_no_part(self):
         """Nor where all logits are so low that a class with logit 0 would have all the probability."""
         X = np.ones((5, 1))
-        for n_classes in (2, 3, 7, 9):
-            passes = SoftmaxPasses(as_design(X), n_classes, np.zeros(5, dtype=np.intp))
+        for n_classes in (3, 7, 9):
+            passes = SoftmaxPasses(as_design(X), Samples(np.zeros(5, dtype=np.intp), n_classes=n_classes))
             low = np.full((n_classes, 1), -1e3), np.zeros(n_classes)
-            loss, gradient, _ = passes.loss_gradient(*low)
+            loss, gradient, *_ = passes.evaluate(*low)
             assert_allclose(loss, 5 * np.log(n_classes), rtol=1e-15)
             assert_allclose(gradient.sum(), 0.0, atol=1e-14)
             assert_allclose(class_scores(passes.design, *low, probabilities=True), 1 / n_classes, rtol=1e-15)
-            assert passes.largest_range(np.full((n_classes, 1), -2.0), np.full(n_classes, 1.0)) == 0.0
+            zeros = SoftmaxHandle(np.zeros((n_classes, 1)), np.zeros(n_classes))
+            same_for_all = SoftmaxHandle(np.full((n_classes, 1), -2.0), np.full(n_classes, 1.0))
+            assert passes.largest_logit_change(zeros, same_for_all) == 0.0
 
     def test_zero_weight_hides_a_sample(self):
         X = zoo.values(np.random.default_rng(0), 40, 3)
@@ -381,9 +415,8 @@ class TestAccuracy:
         assert not kept.all()
         fewer = Problem(X, 4)
         fewer.X, fewer.given_target, fewer.weight = X[kept], problem.label[kept], problem.weight[kept]
-        for one, other in zip(
-            problem.passes(X).loss_gradient(*problem.at), fewer.passes(X[kept]).loss_gradient(*problem.at), strict=True
-        ):
+        of_all, of_fewer = problem.passes(X).evaluate(*problem.at), fewer.passes(X[kept]).evaluate(*problem.at)
+        for one, other in zip(of_all[:3], of_fewer[:3], strict=True):
             assert_allclose(one, other, rtol=0, atol=1e-12 * np.abs(other).max())
 
 
@@ -407,24 +440,28 @@ class TestErrors:
     )
     def test_targets_and_weights(self, target, weight):
         with pytest.raises(ValueError):  # noqa: PT011 Cython has its own words for some
-            SoftmaxPasses(as_design(self.X), 4, target, weight)
+            SoftmaxPasses(as_design(self.X), Samples(target, weight, n_classes=4))
 
     @pytest.mark.parametrize(("coef", "intercept"), [((4, 2), 4), ((3, 3), 3), ((5, 3), 5), ((4, 3), 3), ((3, 3), 4)])
     def test_coefficients(self, coef, intercept):
-        passes = SoftmaxPasses(as_design(self.X), 4, np.zeros(10, dtype=np.intp))
+        passes = SoftmaxPasses(as_design(self.X), Samples(np.zeros(10, dtype=np.intp), n_classes=4))
         right, bad = (np.zeros((4, 3)), np.zeros(4)), (np.zeros(coef), np.zeros(intercept))
+        *_, handle = passes.evaluate(*right)
+        bad_handle = SoftmaxHandle(*bad)
         for call in (
-            lambda: passes.loss_gradient(*bad),
-            lambda: passes.hessian_dot(*bad, *right),
-            lambda: passes.hessian_dot(*right, *bad),
-            lambda: passes.line(*bad, *right),
-            lambda: passes.line(*right, *bad),
-            lambda: passes.largest_range(*bad),
-            lambda: passes.intercept_hessian(*bad),
-            lambda: passes.pair_grams(*bad, np.zeros(3)),
+            lambda: passes.evaluate(*bad),
+            lambda: passes.hessian(bad_handle).dot(*right),
+            lambda: passes.hessian(handle).dot(*bad),
+            lambda: passes.line(bad_handle, bad_handle, 0.5),
+            lambda: passes.largest_logit_change(bad_handle, bad_handle),
+            lambda: passes.hessian(bad_handle).intercept_block(),
+            lambda: passes.hessian(bad_handle).pair_grams(np.zeros(3)),
         ):
             with pytest.raises(ValueError, match="fit"):
                 call()
+        for ends in ((handle, bad_handle), (bad_handle, handle)):
+            with pytest.raises(ValueError, match="broadcast"):  # NumPy's word
+                passes.line(*ends, 0.5)
 
     def test_scores(self):
         design = as_design(self.X)
@@ -435,7 +472,7 @@ class TestErrors:
                 class_log_sums(design, np.zeros(coef), np.zeros(intercept))
 
     def test_pair_grams(self):
-        right = np.zeros((4, 3)), np.zeros(4)
-        passes = SoftmaxPasses(as_design(self.X), 4, np.zeros(10, dtype=np.intp))
+        handle = SoftmaxHandle(np.zeros((4, 3)), np.zeros(4))
+        passes = SoftmaxPasses(as_design(self.X), Samples(np.zeros(10, dtype=np.intp), n_classes=4))
         with pytest.raises(ValueError, match="2 values for 3 features"):
-            passes.pair_grams(*right, np.zeros(2))
+            passes.hessian(handle).pair_grams(np.zeros(2))

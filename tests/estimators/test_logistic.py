@@ -884,9 +884,10 @@ class TestEcosystem:
             request = LogisticRegression().set_fit_request(sample_weight=True).get_metadata_routing()
             assert request.fit.requests == {"sample_weight": True}
 
-    def test_verbose_prints_one_line_an_iteration(self, capsys):
+    def test_verbose_prints_a_way_and_one_line_an_iteration(self, capsys):
         model = LogisticRegression(verbose=1).fit(*make_data())
-        lines = capsys.readouterr().out.splitlines()
+        way, *lines = capsys.readouterr().out.splitlines()
+        assert way.startswith(f"{model.solver_}: ")
         assert len(lines) == model.n_iter_[0] + 1
         assert all("objective" in line for line in lines)
 

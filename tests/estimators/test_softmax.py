@@ -626,10 +626,13 @@ class TestEcosystem:
         assert_allclose(model.coef_, LogisticRegression().fit(X, y).coef_, rtol=1e-12)
 
     @pytest.mark.parametrize("n_classes", [3, 15])
-    def test_verbose_prints_one_line_an_iteration(self, n_classes, capsys):
+    def test_verbose_prints_ways_and_one_line_an_iteration(self, n_classes, capsys):
         model = LogisticRegression(verbose=1).fit(*make_data(n=500, d=10, n_classes=n_classes))
-        lines = capsys.readouterr().out.splitlines()
+        printed = capsys.readouterr().out.splitlines()
+        lines = [line for line in printed if line.startswith("iteration")]
         assert [int(line.split()[1]) for line in lines] == list(range(model.n_iter_[0] + 1))
+        ways = [line.partition(": ")[0] for line in printed if not line.startswith("iteration")]
+        assert ways == model.solver_.split("+")
 
     @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="callbacks came with scikit-learn 1.9")
     @pytest.mark.parametrize("n_classes", [3, 15])

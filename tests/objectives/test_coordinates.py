@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastlogreg.objectives.coordinates import Coordinates, half_square, half_square_on_line
+from fastlogreg.objectives.coordinates import Coordinates
+from fastlogreg.penalties import Quadratic
 
 EPS = np.finfo(float).eps
 # Ten additions and products at most, of terms whose sizes the bounds add up.
@@ -37,8 +38,7 @@ class Case:
         self.ridge[:, d:] = 0.0
 
     def gradient(self):
-        flat = self.ridge.ravel(), self.parameters.ravel()
-        return self.coordinates.gradient(self.of_coef, self.of_intercept, self.factor, *flat)
+        return self.coordinates.gradient(self.of_coef, self.of_intercept, self.factor)
 
 
 def assert_within(actual, expected, error):
@@ -93,16 +93,15 @@ class TestVectors:
     def test_gradient(self, kind, n_outputs):
         case = Case(kind[0], n_outputs, kind[1])
         terms = np.column_stack([case.of_coef, case.of_intercept])
-        penalty = case.ridge * case.parameters
-        expected = case.factor * terms @ case.matrix + penalty
-        sizes = case.factor * np.abs(terms) @ np.abs(case.matrix) + np.abs(penalty)
+        expected = case.factor * terms @ case.matrix
+        sizes = case.factor * np.abs(terms) @ np.abs(case.matrix)
         gradient = case.gradient()
         assert gradient.shape == (case.parameters.size,)
         assert_within(gradient.reshape(expected.shape), expected, ROUNDING * sizes)
 
     def test_arguments_stay_and_results_are_new(self, kind, n_outputs):
         case = Case(kind[0], n_outputs, kind[1])
-        given = (case.center, case.inverse_scale, case.parameters, case.ridge, case.of_coef, case.of_intercept)
+        given = (case.center, case.inverse_scale, case.parameters, case.of_coef, case.of_intercept)
         for array in given:
             array.flags.writeable = False
         flat = case.parameters.ravel()
@@ -153,31 +152,12 @@ def test_attributes():
     assert Case(False).coordinates.fit_intercept is False
 
 
-class TestHalfSquare:
-    def test_twin(self):
-        rng = np.random.default_rng(0)
-        ridge, parameters = rng.exponential(size=100), rng.normal(size=100)
-        expected = np.sum(ridge / 2 * parameters**2)
-        assert_allclose(half_square(ridge, parameters), expected, rtol=100 * EPS)
-
-    def test_small_numbers(self):
-        assert half_square(np.array([1.0, 0.0, 3.0]), np.array([-2.0, 7.0, 1.0])) == 3.5
-        assert half_square(np.zeros(0), np.zeros(0)) == 0.0
-
-    def test_on_line(self):
-        rng = np.random.default_rng(1)
-        ridge, (start, end) = rng.exponential(size=20), rng.normal(size=(2, 20))
-        at, step = start + 0.7 * (end - start), end - start
-        expected = np.sum(ridge / 2 * at**2), np.sum(ridge * at * step), np.sum(ridge * step**2)
-        assert_allclose(half_square_on_line(ridge, start, end, 0.7), expected, rtol=100 * EPS)
-
-
 class TestStandardized:
     curvature, l2 = 0.2, 0.03
 
     def of(self, mean, variance, fit_intercept=True):
         mean, variance = np.asarray(mean, dtype=float), np.asarray(variance, dtype=float)
-        return Coordinates.standardized(mean, variance, self.curvature, self.l2, fit_intercept)
+        return Coordinates.standardized(mean, variance, self.curvature, np.full(len(mean), self.l2), fit_intercept)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     def test_formula(self, fit_intercept):
@@ -201,6 +181,18 @@ class TestStandardized:
         moments = [[1.0, 2.0], [1.0, 2.0]]
         moments[place][1] = bad
         assert not self.of(*moments).finite
+
+
+class TestOfThePenalty:
+    @pytest.mark.parametrize("n_outputs", [1, 3])
+    def test_curvature_of_the_parameters(self, kind, n_outputs):
+        """The square of the coefficients in the parameters, of which the intercepts have no part."""
+        case = Case(kind[0], n_outputs, kind[1])
+        penalty = Quadratic(0.03).in_parameters(case.coordinates, n_outputs)
+        of_output = np.append(0.03 * case.inverse_scale**2, [0.0] * kind[0])
+        assert_allclose(penalty.curvature, np.tile(of_output, n_outputs), rtol=4 * EPS)
+        coef, _ = case.coordinates.to_coef(case.parameters.ravel())
+        assert_allclose(penalty.value(case.parameters.ravel()), 0.015 * np.sum(coef**2), rtol=100 * EPS)
 
 
 def test_gram_with_a_ridge(kind):

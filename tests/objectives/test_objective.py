@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import posing
 import pytest
 import scipy.sparse as sp
 import twins
@@ -12,7 +13,6 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
 
 LAYOUTS = {
     "C": np.ascontiguousarray,
@@ -26,26 +26,29 @@ class Case:
 
     n, d = 60, 4
 
-    def __init__(self, layout="C", n_outputs=1, fit_intercept=True, weighted=True, soft=True, l2=0.3, standardize=True):
+    def __init__(
+        self, layout="C", fit_intercept=True, weighted=True, soft=True, l2=0.3, standardize=True, offset=False
+    ):
         rng = np.random.default_rng(0)
         X = rng.normal(loc=[0.0, 1.0, -2.0, 3.0], size=(self.n, self.d)) * [1.0, 20.0, 0.05, 3.0]
         X[rng.random(X.shape) < 0.3] = 0.0
         self.X = X.astype(np.float32).astype(float)  # exact in both precisions
-        self.target = rng.random((n_outputs, self.n)) if soft else rng.integers(0, 2, (n_outputs, self.n)).astype(float)
+        self.target = rng.random(self.n) if soft else rng.integers(0, 2, self.n).astype(float)
         self.weight = rng.exponential(size=self.n) * (rng.random(self.n) < 0.8) if weighted else None
         self.weights = self.weight if weighted else np.ones(self.n)
         self.l2 = l2
         self.fit_intercept = fit_intercept
-        self.objective = Objective(
+        self.objective = posing.binary(
             as_design(LAYOUTS[layout](self.X)),
             self.target,
             sample_weight=self.weight,
             l2=l2,
+            offset=np.linspace(-3, 3, self.n) if offset else None,
             fit_intercept=fit_intercept,
             standardize=standardize,
         )
-        self.coef = rng.normal(size=(n_outputs, self.d)) / [1.0, 20.0, 0.05, 3.0]
-        self.intercept = rng.normal(size=n_outputs) * fit_intercept
+        self.coef = rng.normal(size=(1, self.d)) / [1.0, 20.0, 0.05, 3.0]
+        self.intercept = rng.normal(size=1) * fit_intercept
         self.z = self.objective.from_coef(self.coef, self.intercept)
         self.other = self.z + 0.7 * rng.normal(size=self.z.size)
 
@@ -62,18 +65,12 @@ class Case:
         return self.jacobian().T @ np.concatenate([coef_gradient.ravel(), intercept_gradient])
 
     def twin_hessian(self):
-        K, d = self.coef.shape
-        in_coef = np.zeros((K * d + K, K * d + K))
-        for k in range(K):
-            own = np.append(np.arange(k * d, k * d + d), K * d + k)
-            one = (self.X, self.weights, self.l2, self.coef[k : k + 1], self.intercept[k : k + 1])
-            in_coef[np.ix_(own, own)] = twins.hessian(*one)
+        in_coef = twins.hessian(self.X, self.weights, self.l2, self.coef, self.intercept)
         return self.jacobian().T @ in_coef @ self.jacobian()
 
 
 OPTIONS = {
     "layout": list(LAYOUTS),
-    "n_outputs": [1, 2],
     "fit_intercept": [True, False],
     "weighted": [True, False],
     "soft": [True, False],
@@ -101,7 +98,8 @@ class TestDerivatives:
         assert_allclose(point.value, twins.value(*case.twin_arguments()), rtol=1e-13)
         gradient = case.twin_gradient()
         assert_allclose(point.gradient, gradient, rtol=0, atol=1e-12 * np.abs(gradient).max())
-        assert_allclose(point.logits, twins.logits(case.X, case.coef, case.intercept), rtol=1e-11, atol=1e-11)
+        logits = twins.logits(case.X, case.coef, case.intercept)[0]
+        assert_allclose(point.handle.logits, logits, rtol=1e-11, atol=1e-11)
 
     def test_gradient_is_the_value_s(self, case):
         step = 1e-5
@@ -119,11 +117,7 @@ class TestDerivatives:
         tolerance = {"rtol": 0, "atol": 1e-12 * np.abs(expected).max()}
         direction = case.other - case.z
         assert_allclose(hessian.dot(direction), expected @ direction, rtol=0, atol=1e-11 * np.abs(expected).max())
-        if len(case.coef) == 1:
-            assert_allclose(hessian.matrix(), expected, **tolerance)
-        else:
-            with pytest.raises(ValueError, match="one output"):
-                hessian.matrix()
+        assert_allclose(hessian.matrix(), expected, **tolerance)
 
     def test_hessian_is_the_gradient_s(self, case):
         direction = case.other - case.z
@@ -146,18 +140,6 @@ class TestDerivatives:
         assert_allclose(slope, there.gradient @ direction, rtol=0, atol=1e-11 * size)
         assert_allclose(curvature, expected_curvature, rtol=1e-10)
 
-    def test_outputs_do_not_touch_one_another(self):
-        together = Case(n_outputs=2)
-        point = together.objective.evaluate(together.z)
-        alone = []
-        for k in range(2):
-            objective = Objective(
-                together.objective.design, together.target[k], sample_weight=together.weight, l2=together.l2
-            )
-            z = objective.from_coef(together.coef[k : k + 1], together.intercept[k : k + 1])
-            alone.append(objective.evaluate(z).value)
-        assert_allclose(point.value, sum(alone), rtol=1e-14)
-
 
 class TestCoordinates:
     def test_round_trip(self, case):
@@ -167,13 +149,13 @@ class TestCoordinates:
         assert_allclose(case.objective.from_coef(*case.objective.to_coef(case.other)), case.other, rtol=1e-12)
 
     def test_raw_parameters_are_the_coefficients(self):
-        case = Case(n_outputs=2, standardize=False)
+        case = Case(standardize=False)
         assert_array_equal(case.z, np.column_stack([case.coef, case.intercept]).ravel())
 
     def test_value_does_not_depend_on_coordinates(self, case):
         for standardize in (True, False):
-            objective = Objective(
-                case.objective.design,
+            objective = posing.binary(
+                case.objective.passes.local.design,
                 case.target,
                 sample_weight=case.weight,
                 l2=case.l2,
@@ -194,18 +176,18 @@ class TestCoordinates:
     def test_mean_curvature(self, case):
         hessian = case.objective.hessian(case.objective.evaluate(case.z))
         p = twins.sigmoid(twins.logits(case.X, case.coef, case.intercept))
-        mean = np.average(np.average(p * (1 - p), axis=1, weights=case.weights))
+        mean = np.average(p[0] * (1 - p[0]), weights=case.weights)
         assert_allclose(hessian.mean_curvature(), mean * case.objective.inverse_intercept_scale**2, rtol=1e-12)
 
     def test_start_predicts_the_mean_target(self, case):
         coef, intercept = case.objective.to_coef(case.objective.start())
         assert_array_equal(coef, 0.0)
-        expected = np.average(case.target, axis=1, weights=case.weight) if case.fit_intercept else 0.5
+        expected = np.average(case.target, weights=case.weight) if case.fit_intercept else 0.5
         assert_allclose(twins.sigmoid(intercept), expected, rtol=1e-12)
 
     @pytest.mark.parametrize("target", [0.0, 1.0])
     def test_start_is_finite_for_a_single_class(self, target):
-        objective = Objective(as_design(np.arange(5.0)[:, None]), np.full(5, target), l2=1.0)
+        objective = posing.binary(as_design(np.arange(5.0)[:, None]), np.full(5, target), l2=1.0)
         point = objective.evaluate(objective.start())
         assert np.isfinite(point.value)
         assert np.isfinite(point.gradient).all()
@@ -215,7 +197,7 @@ class TestCoordinates:
     def test_unit_of_the_weights_does_not_matter(self, power):
         """f divides by the sum of the weights; l2 is the mean objective's."""
         case = Case()
-        scaled = Objective(as_design(case.X), case.target, sample_weight=case.weight * 2.0**power, l2=case.l2)
+        scaled = posing.binary(as_design(case.X), case.target, sample_weight=case.weight * 2.0**power, l2=case.l2)
         coef, intercept = case.objective.to_coef(case.objective.start())
         scaled_coef, scaled_intercept = scaled.to_coef(scaled.start())
         assert_allclose(scaled_coef, coef)
@@ -231,7 +213,7 @@ class TestCoordinates:
         X = np.random.default_rng(0).normal(size=(30, 3))
         X[:, 0], X[:, 1] = 0.0, 2.0
         target = np.arange(30) % 2.0
-        objective = Objective(as_design(LAYOUTS[layout](X)), target, l2=l2, fit_intercept=fit_intercept)
+        objective = posing.binary(as_design(LAYOUTS[layout](X)), target, l2=l2, fit_intercept=fit_intercept)
         assert objective.finite
         z = np.ones(objective.n_parameters)
         coef, _ = objective.to_coef(z)
@@ -247,9 +229,9 @@ class TestCoordinates:
     @pytest.mark.parametrize("layout", ["C", "CSR"])
     def test_what_is_not_finite_is_noticed_without_a_warning(self, layout, wrong):
         X = np.random.default_rng(0).normal(size=(30, 3))
-        assert Objective(as_design(LAYOUTS[layout](X)), np.ones(30)).finite
+        assert posing.binary(as_design(LAYOUTS[layout](X)), np.ones(30)).finite
         X[17, 1] = wrong
-        assert not Objective(as_design(LAYOUTS[layout](X)), np.ones(30)).finite
+        assert not posing.binary(as_design(LAYOUTS[layout](X)), np.ones(30)).finite
 
 
 class TestPasses:
@@ -278,50 +260,51 @@ class TestPasses:
         objective.proves_separable(point)
         objective.start()
         assert cost() == 0
-        assert objective.n_passes == objective.design.n_passes
+        assert objective.n_passes == objective.passes.n_passes == objective.passes.local.design.n_passes
 
     def test_recycled_memory(self, case):
         spare = case.objective.evaluate(case.other)
-        memory = spare.logits
+        memory = spare.handle.logits
         fresh = case.objective.evaluate(case.z)
         point = case.objective.evaluate(case.z, recycle=spare)
-        assert point.logits is memory
-        assert_array_equal(point.logits, fresh.logits)
+        assert point.handle.logits is memory
+        assert_array_equal(point.handle.logits, fresh.handle.logits)
         assert_array_equal(point.gradient, fresh.gradient)
         assert point.value == fresh.value
 
     def test_logits_that_were_not_kept(self, case):
         kept = case.objective.evaluate(case.z)
         before = case.objective.n_passes
-        point = case.objective.evaluate(case.z, keep_logits=False)
+        point = case.objective.evaluate(case.z, keep=False)
         assert case.objective.n_passes == before + 1
         assert point.value == kept.value
         assert_array_equal(point.gradient, kept.gradient)
-        assert_array_equal(point.logits, kept.logits)
+        assert_array_equal(point.handle.logits, kept.handle.logits)
         assert case.objective.n_passes == before + 2
-        assert point.logits is point.logits
+        assert point.handle.logits is point.handle.logits
         assert case.objective.n_passes == before + 2
 
     def test_logits_that_were_forgotten(self, case):
         point = case.objective.evaluate(case.z)
-        kept = point.logits.copy()
-        point.forget_logits()
+        kept = point.handle.logits.copy()
+        point.handle.forget()
         before = case.objective.n_passes
-        assert_array_equal(point.logits, kept)
+        assert_array_equal(point.handle.logits, kept)
         assert case.objective.n_passes == before + 1
 
     def test_memory_of_logits_that_were_not_kept(self, case):
-        spare = case.objective.evaluate(case.other, keep_logits=False)
+        spare = case.objective.evaluate(case.other, keep=False)
         before = case.objective.n_passes
         point = case.objective.evaluate(case.z, recycle=spare)
         assert case.objective.n_passes == before + 1
-        assert_array_equal(point.logits, case.objective.evaluate(case.z).logits)
+        assert_array_equal(point.handle.logits, case.objective.evaluate(case.z).handle.logits)
 
 
 class TestFullestColumns:
+    @pytest.mark.parametrize("offset", [False, True])
     @pytest.mark.parametrize("fit_intercept", [True, False])
-    def test_hessian_is_a_block_of_the_whole(self, fit_intercept):
-        case = Case("CSR", fit_intercept=fit_intercept)
+    def test_hessian_is_a_block_of_the_whole(self, fit_intercept, offset):
+        case = Case("CSR", fit_intercept=fit_intercept, offset=offset)
         stored = np.count_nonzero(case.X, axis=0)
         objective, places = case.objective.fullest_columns(2)
         columns = places[:-1] if fit_intercept else places
@@ -332,9 +315,8 @@ class TestFullestColumns:
         block = objective.hessian(point).matrix()
         assert_allclose(block, whole[np.ix_(places, places)], rtol=0, atol=1e-13 * np.abs(whole).max())
 
-    def test_is_for_sparse_matrices_and_one_output(self):
+    def test_is_for_sparse_matrices(self):
         assert Case("C").objective.fullest_columns(2) is None
-        assert Case("CSR", n_outputs=2).objective.fullest_columns(2) is None
 
 
 class TestHessianFarOut:
@@ -347,8 +329,8 @@ class TestHessianFarOut:
         point = objective.evaluate(objective.from_coef(np.zeros((1, 4)), np.array([1e5])))
         hessian = objective.hessian(point)
         assert hessian.mean_curvature() == 0
-        assert_array_equal(hessian.matrix(), np.diag(objective.ridge))
-        assert_array_equal(hessian.dot(np.ones(5)), objective.ridge)
+        assert_array_equal(hessian.matrix(), np.diag(objective.penalty.curvature))
+        assert_array_equal(hessian.dot(np.ones(5)), objective.penalty.curvature)
 
 
 def largest_eigenvalue(hessian, size):
@@ -365,7 +347,7 @@ class TestCurvatureBound:
         X = rng.normal(size=(40, d)) + rng.normal(size=d)
         target, weight = rng.random(40), rng.exponential(size=40)
         for fit_intercept, l2, weights in itertools.product((True, False), (0.0, 0.3), (None, weight)):
-            objective = Objective(
+            objective = posing.binary(
                 as_design(LAYOUTS[layout](X)),
                 target,
                 sample_weight=weights,
@@ -390,7 +372,7 @@ class TestSeparable:
     labels = np.array([0.0, 0.0, 1.0, 1.0])
 
     def proof(self, coef, target=None, **options):
-        objective = Objective(as_design(self.X), self.labels if target is None else target, **options)
+        objective = posing.binary(as_design(self.X), self.labels if target is None else target, **options)
         return objective.proves_separable(objective.evaluate(objective.from_coef(np.array([[coef]]), np.zeros(1))))
 
     def test_long_coefficients_that_separate_prove_it(self):
@@ -417,17 +399,17 @@ class TestSeparable:
     )
     def test_a_proof_is_right(self, labels, weight, coef, intercept):
         labels, weight = np.array(labels, dtype=float), np.array(weight)
-        objective = Objective(as_design(self.X), labels, sample_weight=weight)
+        objective = posing.binary(as_design(self.X), labels, sample_weight=weight)
         point = objective.evaluate(objective.from_coef(np.array([[coef]]), np.array([intercept])))
         if objective.proves_separable(point):
-            margins = np.where(labels == 1, point.logits[0], -point.logits[0])
+            margins = np.where(labels == 1, point.handle.logits, -point.handle.logits)
             assert np.all(margins[weight > 0] > 0)
 
 
 def test_arrays_that_do_not_fit():
     design = as_design(np.random.default_rng(0).normal(size=(30, 4)))
     with pytest.raises(ValueError, match="target"):
-        Objective(design, np.zeros(29))
-    objective = Objective(design, np.zeros(30))
+        posing.binary(design, np.zeros(29))
+    objective = posing.binary(design, np.zeros(30))
     with pytest.raises(ValueError, match="4 parameters, expected 5"):
         objective.evaluate(np.zeros(4))

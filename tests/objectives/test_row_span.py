@@ -4,6 +4,7 @@ import functools
 import warnings
 
 import numpy as np
+import posing
 import pytest
 import scipy.sparse as sp
 import twins
@@ -12,10 +13,10 @@ from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
 from fastlogreg import LogisticRegression
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
 from fastlogreg.objectives.row_span import RowSpan
-from fastlogreg.solvers import common, newton
-from fastlogreg.solvers.common import gap_from_gradient, has_cheap_row_span
+from fastlogreg.solvers import auto, plan
+from fastlogreg.solvers.gap import gap_from_gradient
+from fastlogreg.solvers.plan import has_cheap_row_span
 
 N, D = 40, 400
 LAYOUTS = {
@@ -63,7 +64,7 @@ def assert_optimal(model, X, target, C, weight=None):
 
 
 def objective_of(X, y, **options):
-    return Objective(as_design(X), np.asarray(y, dtype=float), **({"l2": 1 / len(y)} | options))
+    return posing.binary(as_design(X), np.asarray(y, dtype=float), **({"l2": 1 / len(y)} | options))
 
 
 class TestOptimum:
@@ -217,7 +218,7 @@ class TestGapFromGradient:
         target = np.where(rng.random(n) < 0.5, y, rng.uniform(size=n))
         weight = rng.exponential(size=n) if weighted else None
         objective = objective_of(X, target, sample_weight=weight, l2=l2, fit_intercept=fit_intercept)
-        solution = newton(objective, objective.start(), tol=1e-8, max_iter=100, on_iteration=lambda *_: None)
+        solution = auto(objective, objective.start(), tol=1e-8, max_iter=100, on_iteration=lambda *_: None)
         minimum = solution.point.value
         bounds = []
         for size in 10.0 ** np.arange(-4, 1):
@@ -234,7 +235,7 @@ class TestGapFromGradient:
         X, y = make_data(13)
         objective = objective_of(X, y, fit_intercept=False)
         point = objective.evaluate(np.random.default_rng(13).normal(size=D))
-        expected = np.sum(point.gradient**2 / (2 * objective.ridge))
+        expected = np.sum(point.gradient**2 / (2 * objective.penalty.curvature))
         assert_allclose(gap_from_gradient(objective, point), expected, rtol=1e-12)
 
     def test_nothing_is_known_without_a_penalty_or_far_from_the_best_intercept(self):
@@ -256,14 +257,14 @@ class TestRowSpan:
         weight = rng.exponential(size=N) if weighted else None
         whole = objective_of(LAYOUTS[layout](X), y, sample_weight=weight, l2=l2, fit_intercept=fit_intercept)
         span = RowSpan(whole)
-        assert span.objective.design.n_features == N - fit_intercept
+        assert span.objective.n_features == N - fit_intercept
         parameters = rng.normal(size=span.objective.n_parameters)
         lifted = span.lift(parameters)
         assert_allclose(span.project(lifted), parameters, rtol=0, atol=1e-10)
         assert_allclose(span.lift(span.project(lifted)), lifted, rtol=0, atol=1e-10)
 
         here, there = span.objective.evaluate(parameters), whole.evaluate(lifted)
-        assert_allclose(here.logits, there.logits, rtol=0, atol=1e-10)
+        assert_allclose(here.handle.logits, there.handle.logits, rtol=0, atol=1e-10)
         assert_allclose(here.value, there.value, rtol=1e-12)
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
@@ -275,7 +276,7 @@ class TestRowSpan:
         parameters = np.random.default_rng(109).normal(size=whole.n_parameters)
         projected = span.project(parameters)
         before, after = whole.evaluate(parameters), span.objective.evaluate(projected)
-        assert_allclose(after.logits, before.logits, rtol=0, atol=1e-9)
+        assert_allclose(after.handle.logits, before.handle.logits, rtol=0, atol=1e-9)
         coef = whole.to_coef(parameters)[0][0]
         theta = span.objective.to_coef(projected)[0][0]
         center = X.mean(axis=0) if fit_intercept else 0.0
@@ -287,7 +288,7 @@ class TestRowSpan:
     def test_rank_of_duplicated_rows(self, fit_intercept):
         X, y = make_data(10)
         span = RowSpan(objective_of(np.vstack([X[:25], X[:15]]), y, fit_intercept=fit_intercept))
-        assert span.objective.design.n_features == 25 - fit_intercept
+        assert span.objective.n_features == 25 - fit_intercept
         parameters = np.random.default_rng(10).normal(size=span.objective.n_parameters)
         assert_allclose(span.project(span.lift(parameters)), parameters, rtol=0, atol=1e-9)
 
@@ -300,15 +301,16 @@ class TestRowSpan:
         assert whole.n_passes == passes
 
     def test_where_it_is_used(self, monkeypatch):
-        monkeypatch.setattr(common, "MAX_MATRIX_PARAMETERS", 50)
+        monkeypatch.setattr(plan, "MAX_MATRIX_PARAMETERS", 50)
         X, y = make_data(0, 60, 400)
         assert has_cheap_row_span(objective_of(X[:50], y[:50]))
         assert not has_cheap_row_span(objective_of(X[:51], y[:51]))
         assert has_cheap_row_span(objective_of(X[:40, :300], y[:40]))  # 301 parameters with the intercept
         assert not has_cheap_row_span(objective_of(X[:40, :300], y[:40], fit_intercept=False))
         # what counts is the columns of one output
-        assert has_cheap_row_span(objective_of(X[:40], np.vstack([y[:40], 1 - y[:40]])))
-        assert not has_cheap_row_span(objective_of(X[:40, :200], np.vstack([y[:40], 1 - y[:40]])))
+        label = np.arange(40) % 3
+        assert has_cheap_row_span(posing.softmax(as_design(X[:40]), label, 3))
+        assert not has_cheap_row_span(posing.softmax(as_design(X[:40, :200]), label, 3))
 
     def test_not_where_samples_are_more_than_parameters(self):
         X, y = make_data(0, 402, 400)

@@ -4,6 +4,7 @@ import itertools
 import sys
 
 import numpy as np
+import posing
 import pytest
 import scipy.sparse as sp
 import twins
@@ -13,13 +14,12 @@ from fastlogreg.curvature.class_blocks import ClassBlocks
 from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.curvature.pilot import stratified_rows
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
 from fastlogreg.objectives.contrasts import contrasts, of_contrasts, of_pair_grams
 from fastlogreg.objectives.row_span import RowSpan
-from fastlogreg.objectives.softmax import SoftmaxObjective
-from fastlogreg.solvers import SOLVERS
-from fastlogreg.solvers.common import Stop, has_cheap_row_span, newton_step
+from fastlogreg.solvers import SOLVERS, Stop
+from fastlogreg.solvers.gap import newton_step
 from fastlogreg.solvers.newton_step import Direction, step_along
+from fastlogreg.solvers.plan import has_cheap_row_span
 
 LAYOUTS = {
     "C": np.ascontiguousarray,
@@ -81,7 +81,7 @@ class Case:
         self.weight = rng.exponential(size=self.n) * (rng.random(self.n) < 0.8) if weighted else None
         self.weights = self.weight if weighted else np.ones(self.n)
         self.l2, self.fit_intercept = l2, fit_intercept
-        self.objective = SoftmaxObjective(
+        self.objective = posing.softmax(
             as_design(LAYOUTS[layout](self.X)),
             self.target if soft else label,
             n_classes,
@@ -113,7 +113,7 @@ class Case:
 
 OPTIONS = {
     "layout": list(LAYOUTS),
-    "n_classes": [2, 3, 5],
+    "n_classes": [3, 5],
     "fit_intercept": [True, False],
     "weighted": [True, False],
     "soft": [True, False],
@@ -180,7 +180,7 @@ class TestDerivatives:
         assert case.objective.has_matrix
         n_samples = 1_000_001 // case.d + 1
         target = np.arange(n_samples) % 3
-        assert not SoftmaxObjective(as_design(sp.csr_matrix((n_samples, case.d))), target, 3).has_matrix
+        assert not posing.softmax(as_design(sp.csr_matrix((n_samples, case.d))), target, 3).has_matrix
 
     def test_start(self, case):
         """The mean prediction is the mean target, and the value is known without a pass."""
@@ -203,25 +203,34 @@ class TestDerivatives:
             assert largest <= bound * (1 + 1e-12)
 
 
-class TestTwoClasses:
+class TestTwoOfThreeClasses:
     @pytest.mark.parametrize("l2", [0.0, 1e-3, 0.3])
     @pytest.mark.parametrize("soft", [False, True])
     def test_is_the_binary_objective_with_half_the_penalty(self, soft, l2):
-        """At ``w_1 = -w_0 = w / 2`` the logits differ by x.w, and ``|w_0|^2 + |w_1|^2 = |w|^2 / 2``."""
-        case = Case(n_classes=2, soft=soft, l2=l2)
-        target = np.ascontiguousarray(case.target[:, 1])
-        binary = Objective(as_design(case.X), target, sample_weight=case.weight, l2=l2 / 2)
-        coef, intercept = 2 * case.coef[1:], 2 * case.intercept[1:]
-        here, there = case.objective.evaluate(case.z), binary.evaluate(binary.from_coef(coef, intercept))
+        """At ``w_1 = -w_0 = w / 2`` the logits differ by x.w, and ``|w_0|^2 + |w_1|^2 = |w|^2 / 2``; the offset leaves
+        nothing for the third class.
+        """
+        case, rng = Case(), np.random.default_rng(1)
+        second = rng.random(case.n) if soft else rng.integers(0, 2, case.n).astype(float)
+        target = np.column_stack([1 - second, second, np.zeros(case.n)]) if soft else second.astype(np.intp)
+        offset = np.zeros((case.n, 3))
+        offset[:, 2] = -1e4
+        held = {"sample_weight": case.weight, "offset": offset, "l2": l2}
+        objective = posing.softmax(as_design(case.X), target, 3, **held)
+        binary = posing.binary(as_design(case.X), second, sample_weight=case.weight, l2=l2 / 2)
+        coef, intercept = case.coef[1:2], case.intercept[1:2]
+        halves = np.array([-0.5, 0.5, 0.0])
+        z = objective.from_coef(halves[:, None] * coef, halves * intercept)
+        here, there = objective.evaluate(z), binary.evaluate(binary.from_coef(coef, intercept))
         assert_allclose(here.value, there.value, rtol=1e-13)
         options = {"tol": 1e-7, "max_iter": 100, "on_iteration": lambda *_: None}
-        softmax = SOLVERS["newton"](case.objective, case.z, **options)
+        softmax = SOLVERS["newton"](objective, z, **options)
         sigmoid = SOLVERS["newton"](binary, binary.start(), **options)
         assert_allclose(softmax.point.value, sigmoid.point.value, rtol=1e-14)
-        coef, intercept = case.objective.to_coef(softmax.point.parameters)
+        coef, intercept = objective.to_coef(softmax.point.parameters)
         expected_coef, expected_intercept = binary.to_coef(sigmoid.point.parameters)
-        assert_allclose(coef[1:] - coef[:1], expected_coef, rtol=1e-7, atol=1e-9)
-        assert_allclose(intercept[1:] - intercept[:1], expected_intercept, rtol=1e-7)
+        assert_allclose(coef[1:2] - coef[:1], expected_coef, rtol=1e-7, atol=1e-9)
+        assert_allclose(intercept[1:2] - intercept[:1], expected_intercept, rtol=1e-7)
 
 
 def minimum(objective):
@@ -231,14 +240,20 @@ def minimum(objective):
     return solution.point
 
 
+def problem_matrix(n, d, rng=None):
+    """Correlated columns off the origin."""
+    rng = np.random.default_rng(0) if rng is None else rng
+    return rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) / np.sqrt(d) + rng.normal(size=d)
+
+
 def problem(n=400, d=12, n_classes=4, seed=0, layout=np.ascontiguousarray, **options):
     """Labels that correlated columns half explain."""
     rng = np.random.default_rng(seed)
-    X = rng.normal(size=(n, d)) @ rng.normal(size=(d, d)) / np.sqrt(d) + rng.normal(size=d)
+    X = problem_matrix(n, d, rng)
     score = X @ rng.normal(size=(d, n_classes)) / np.sqrt(d) + rng.gumbel(size=(n, n_classes))
     y = score.argmax(axis=1)
     assert len(np.unique(y)) == n_classes
-    return SoftmaxObjective(as_design(layout(X)), y, n_classes, **({"l2": 1 / n} | options))
+    return posing.softmax(as_design(layout(X)), y, n_classes, **({"l2": 1 / n} | options))
 
 
 class TestGap:
@@ -307,11 +322,13 @@ class TestClassBlocks:
         raise AssertionError("no convergence")
 
     @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
-    @pytest.mark.parametrize("weighted", [False, True])
-    def test_spares_products(self, weighted, layout):
+    @pytest.mark.parametrize(("weighted", "with_offset"), [(False, False), (True, False), (False, True)])
+    def test_spares_products(self, weighted, with_offset, layout):
         """At the start, and where probabilities are far apart."""
-        weight = np.random.default_rng(3).exponential(size=5000) if weighted else None
-        objective = problem(5000, 30, 5, layout=layout, sample_weight=weight)
+        rng = np.random.default_rng(3)
+        weight = rng.exponential(size=5000) if weighted else None
+        offset = 2 * rng.normal(size=(5000, 5)) if with_offset else None
+        objective = problem(5000, 30, 5, layout=layout, sample_weight=weight, offset=offset)
         starts = objective.start(), 0.3 * minimum(objective).parameters
         for parameters in starts:
             point = objective.evaluate(parameters)
@@ -319,12 +336,14 @@ class TestClassBlocks:
             without = self.products(objective, point, lambda residual: residual)
             assert with_blocks <= 0.5 * without
 
-    def test_few_rows_for_many_classes(self, monkeypatch):
+    @pytest.mark.parametrize("with_offset", [False, True])
+    def test_few_rows_for_many_classes(self, monkeypatch, with_offset):
         """A copy of a few rows tells little of each class; what all tell together spares products all the same."""
         monkeypatch.setattr("fastlogreg.curvature.class_blocks.FEW_PROBABILITIES", 0)
         monkeypatch.setattr("fastlogreg.curvature.class_blocks.MAX_COLUMNS", 20)
         monkeypatch.setattr("fastlogreg.curvature.class_blocks.FULLEST_COLUMNS", 20)
-        objective = problem(3000, 20, 60, layout=sp.csr_matrix)
+        offset = np.random.default_rng(7).normal(size=(3000, 60)) if with_offset else None
+        objective = problem(3000, 20, 60, layout=sp.csr_matrix, offset=offset)
         for parameters in (objective.start(), minimum(objective).parameters):
             point = objective.evaluate(parameters + 0.01)
             blocks = ClassBlocks(objective)
@@ -343,10 +362,12 @@ class TestClassBlocks:
         point = objective.evaluate(objective.start())
         assert np.isfinite(ClassBlocks(objective).at(point)(point.gradient)).all()
 
+    @pytest.mark.parametrize("with_offset", [False, True])
     @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
-    def test_some_classes_after_others(self, monkeypatch, layout):
+    def test_some_classes_after_others(self, monkeypatch, layout, with_offset):
         """Where memory is short, the blocks are those of all rows just the same."""
-        objective = problem(500, 8, 7, layout=layout)
+        offset = 3 * np.random.default_rng(7).normal(size=(500, 7)) if with_offset else None
+        objective = problem(500, 8, 7, layout=layout, offset=offset)
         point = objective.evaluate(0.5 * minimum(objective).parameters)
         at_once = ClassBlocks(objective).at(point)(point.gradient)
         monkeypatch.setattr("fastlogreg.curvature.class_blocks.FEW_PROBABILITIES", 1000)
@@ -354,6 +375,24 @@ class TestClassBlocks:
         one_after_another = blocks.at(point)(point.gradient)
         assert objective.n_passes - n_passes >= 5
         assert_allclose(one_after_another, at_once, rtol=0, atol=1e-4 * np.abs(at_once).max())
+
+    @pytest.mark.parametrize("limits", [{}, {"FEW_PROBABILITIES": 1000}, {"FEW_PROBABILITIES": 0, "MAX_COLUMNS": 5}])
+    @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
+    def test_see_the_offset(self, monkeypatch, layout, limits):
+        """Blocks of all rows and classes at once, of one class after another, and of a copy of some rows."""
+        for name, limit in limits.items():
+            monkeypatch.setattr(f"fastlogreg.curvature.class_blocks.{name}", limit)
+        plain, rng = problem(500, 8, 7, layout=layout, l2=0.0), np.random.default_rng(8)
+        coef = rng.normal(size=(7, 8))
+        offset = twins.softmax_logits(problem_matrix(500, 8), coef, np.zeros(7))
+        shifted = problem(500, 8, 7, layout=layout, l2=0.0, offset=offset)
+        here = shifted.evaluate(shifted.start())
+        there = plain.evaluate(plain.from_coef(coef, shifted.to_coef(here.parameters)[1]))
+        gradient = rng.normal(size=plain.n_parameters)
+        expected = ClassBlocks(plain).at(there)(gradient)
+        assert_allclose(ClassBlocks(shifted).at(here)(gradient), expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+        elsewhere = ClassBlocks(plain).at(plain.evaluate(plain.start()))(gradient)
+        assert np.abs(elsewhere - expected).max() > 0.1 * np.abs(expected).max()
 
     @pytest.mark.parametrize("layout", [np.ascontiguousarray, sp.csr_matrix])
     def test_a_class_without_curvature(self, layout):
@@ -374,7 +413,7 @@ class TestClassBlocks:
         monkeypatch.setattr(sys.modules["fastlogreg.curvature.class_blocks"], "ROWS_A_COLUMN", 1000)
         rng = np.random.default_rng(4)
         X = rng.normal(size=(300, 6))
-        objective = SoftmaxObjective(as_design(X), np.arange(300) % 3, 3, l2=1e-3)
+        objective = posing.softmax(as_design(X), np.arange(300) % 3, 3, l2=1e-3)
         point = objective.evaluate(objective.start())
         direction = ClassBlocks(objective).at(point)(objective.hessian(point).dot(np.ones(objective.n_parameters)))
         assert_allclose(direction, 1.5, rtol=1e-2)
@@ -389,7 +428,7 @@ class TestClassBlocks:
         for column in range(rare):
             X[rng.integers(0, n, size=1 + column % 3), column] = 1.0
         y = rng.integers(0, 4, size=n)
-        objective = SoftmaxObjective(as_design(sp.csr_array(X)), y, 4, l2=1 / n)
+        objective = posing.softmax(as_design(sp.csr_array(X)), y, 4, l2=1 / n)
         point = objective.evaluate(objective.start())
         apply, hessian = ClassBlocks(objective).at(point), objective.hessian(point)
         for column in range(rare):
@@ -417,7 +456,7 @@ class TestRowSpan:
         rng = np.random.default_rng(6)
         X = (rng.normal(size=(40, 400)) * (rng.random((40, 400)) < 0.5)).astype(np.float32).astype(float)
         target = rng.dirichlet(np.ones(3), size=40)
-        whole = SoftmaxObjective(as_design(LAYOUTS[layout](X)), target, 3, l2=l2, fit_intercept=fit_intercept)
+        whole = posing.softmax(as_design(LAYOUTS[layout](X)), target, 3, l2=l2, fit_intercept=fit_intercept)
         assert has_cheap_row_span(whole)
         span = RowSpan(whole)
         assert span.objective.n_outputs == 2

@@ -1,11 +1,11 @@
 """Dual coordinate descent: the sweep against a slow twin, bounds that hold, and what it spares."""
 
 import functools
-import importlib
 import itertools
 import math
 
 import numpy as np
+import posing
 import pytest
 import scipy.optimize
 import scipy.sparse as sp
@@ -15,10 +15,10 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
-from fastlogreg.solvers.common import Solution, gap_target
-from fastlogreg.solvers.dual import MAX_PASSES, dual_steps
-from fastlogreg.solvers.newton import newton
+from fastlogreg.solvers import auto, plan
+from fastlogreg.solvers.dual import _dual_problem, dual_steps
+from fastlogreg.solvers.gap import accuracy_asked
+from fastlogreg.solvers.progress import Limits, Progress, Solution
 
 N, D = 700, 900
 
@@ -44,11 +44,19 @@ def centered(n_samples=4000, n_features=5000, seed=0):
 
 
 def objective_of(X, target, l2=1e-4, n_threads=1, **options):
-    return Objective(as_design(X, n_threads), target, l2=l2, **options)
+    return posing.binary(as_design(X, n_threads), target, l2=l2, **options)
+
+
+def dual_of(objective):
+    """The dual problem, which is worth its sweeps, in units of ``1 / l2``."""
+    assert plan.has_cheap_dual(objective)
+    dual, unit = _dual_problem(objective)
+    assert unit == objective.penalty_of_coef.strength
+    return dual
 
 
 def minimum(objective):
-    return newton(objective, objective.start(), tol=1e-7, max_iter=500, on_iteration=lambda *_: None).point.value
+    return auto(objective, objective.start(), tol=1e-7, max_iter=500, on_iteration=lambda *_: None).point.value
 
 
 def value_at(objective, coef, intercept):
@@ -80,11 +88,11 @@ class TestSweep:
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("l2", [1e-2, 1e-5])
     def test_twin(self, fit_intercept, l2, monkeypatch):
-        monkeypatch.setattr("fastlogreg.objectives.binary.IN_COMMON", 1.0)
-        monkeypatch.setattr("fastlogreg.objectives.binary.FREE_PARAMETERS", 0.0)
+        monkeypatch.setattr(plan, "IN_COMMON", 1.0)
+        monkeypatch.setattr(plan, "FREE_PARAMETERS", 0.0)
         X, target = text()
         objective = objective_of(X, target, l2=l2, fit_intercept=fit_intercept)
-        dual = objective.dual()
+        dual = dual_of(objective)
         dual.sweep()
         coef, _, bound = dual.end()
         cost = np.full(N, 1 / (l2 * N))
@@ -103,9 +111,9 @@ class TestSweep:
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     def test_rises(self, fit_intercept, monkeypatch):
-        monkeypatch.setattr("fastlogreg.objectives.binary.IN_COMMON", 1.0)
-        monkeypatch.setattr("fastlogreg.objectives.binary.FREE_PARAMETERS", 0.0)
-        dual = objective_of(*text(), fit_intercept=fit_intercept).dual()
+        monkeypatch.setattr(plan, "IN_COMMON", 1.0)
+        monkeypatch.setattr(plan, "FREE_PARAMETERS", 0.0)
+        dual = dual_of(objective_of(*text(), fit_intercept=fit_intercept))
         values = []
         for _ in range(12):
             dual.sweep()
@@ -115,7 +123,7 @@ class TestSweep:
     def test_value(self):
         """The entropy less half of the squared coefficients: the bound, once the sum of the variables is zero."""
         objective = objective_of(*text())
-        dual = objective.dual()
+        dual = dual_of(objective)
         for _ in range(40):
             dual.sweep()
         assert_allclose(dual.value, dual.end()[2], rtol=1e-7)
@@ -124,24 +132,24 @@ class TestSweep:
     def test_gap(self, C):
         """What a sweep found of it is what it leaves, or several times that."""
         objective = objective_of(*centered(), l2=1 / (4000 * C))
-        dual = objective.dual()
+        dual = dual_of(objective)
         left, n_sweeps = math.inf, 0
         while left > 1e-8 * dual.value:
             dual.sweep()
             n_sweeps += 1
             coef, intercept, bound = dual.end()
-            left = value_at(objective, coef, intercept) / objective.l2 - bound
+            left = value_at(objective, coef, intercept) / objective.penalty_of_coef.strength - bound
             if left < 1e-4 * dual.value:
                 assert 0.5 * left < dual.gap < 10 * left
         assert n_sweeps < 60
 
     def test_strong_penalties_visit_every_sample(self):
-        dual = objective_of(*text(), l2=1e-3).dual()
+        dual = dual_of(objective_of(*text(), l2=1e-3))
         assert [dual.sweep() for _ in range(10)] == [1.0] * 10
 
     def test_passes_over(self):
         """With a weak penalty those that gain little, but not twice in a row: an account of what was read."""
-        dual = objective_of(*text(), l2=1e-6).dual()
+        dual = dual_of(objective_of(*text(), l2=1e-6))
         parts = [dual.sweep() for _ in range(30)]
         assert parts[:2] == [1.0, 1.0]
         assert all(first + second >= 1.0 - 1e-12 for first, second in itertools.pairwise(parts))
@@ -150,12 +158,12 @@ class TestSweep:
     def test_no_sample_of_weight_zero_is_read(self):
         X, target = text()
         weight = (np.arange(N) % 2).astype(float)
-        part = objective_of(X, target, sample_weight=weight).dual().sweep()
+        part = dual_of(objective_of(X, target, sample_weight=weight)).sweep()
         assert part == X[1::2].nnz / X.nnz
 
     def test_end_takes_a_pass(self):
         objective = objective_of(*text())
-        dual = objective.dual()
+        dual = dual_of(objective)
         dual.sweep()
         before = objective.n_passes
         dual.end()
@@ -177,21 +185,21 @@ class TestBound:
     @pytest.mark.parametrize("options", OPTIONS)
     @pytest.mark.parametrize("soft", [False, True])
     def test_meets_the_minimum(self, options, soft, monkeypatch):
-        monkeypatch.setattr("fastlogreg.objectives.binary.IN_COMMON", 1.0)
-        monkeypatch.setattr("fastlogreg.objectives.binary.FREE_PARAMETERS", 0.0)
+        monkeypatch.setattr(plan, "IN_COMMON", 1.0)
+        monkeypatch.setattr(plan, "FREE_PARAMETERS", 0.0)
         X, target = text()
         rng = np.random.default_rng(1)
         if soft:
             target = np.where(rng.random(N) < 0.1, target, 0.2 + 0.6 * rng.random(N))
         objective = objective_of(X, target, **OPTIONS[options](rng))
         best = minimum(objective)
-        dual = objective.dual()
+        dual, l2 = dual_of(objective), objective.penalty_of_coef.strength
         for n_sweeps in range(200):
             dual.sweep()
             if n_sweeps in (0, 1, 5):
-                assert objective.l2 * dual.end()[2] <= best * (1 + 1e-12)
+                assert l2 * dual.end()[2] <= best * (1 + 1e-12)
         coef, intercept, bound = dual.end()
-        assert_allclose(objective.l2 * bound, best, rtol=1e-6)
+        assert_allclose(l2 * bound, best, rtol=1e-6)
         assert_allclose(value_at(objective, coef, intercept), best, rtol=1e-6)
 
     @pytest.mark.parametrize("index", [np.int32, np.int64])
@@ -202,7 +210,7 @@ class TestBound:
         X.indices, X.indptr = X.indices.astype(index), X.indptr.astype(index)
         ends = []
         for matrix in (X, sp.csr_matrix(text()[0].astype(np.float32).astype(np.float64))):
-            dual = objective_of(matrix, target).dual()
+            dual = dual_of(objective_of(matrix, target))
             dual.sweep()
             ends.append(dual.end())
         assert_allclose(ends[0][0], ends[1][0], rtol=1e-2, atol=1e-2)  # the orders of rows may differ
@@ -210,35 +218,41 @@ class TestBound:
 
     def test_a_sum_that_cannot_be_made_zero(self):
         """Before any sweep of labels no variable can give way."""
-        assert objective_of(*text()).dual().end()[2] == -np.inf
+        assert dual_of(objective_of(*text())).end()[2] == -np.inf
 
 
 def steps(objective, start=None, *, tol=1e-4, max_iter=100):
+    """The progress after as many passes as `max_iter`: half of a fit's iterations."""
     start = objective.start() if start is None else start
-    return dual_steps(objective, start, tol=tol, max_iter=max_iter, on_iteration=lambda *_: None)
+    return dual_steps(objective, Progress(start), Limits(tol, 2 * max_iter, lambda *_: None))
+
+
+def way_after_the_first(objective):
+    """The name of the way to go where the span of the rows, which is for few of them, is none."""
+    return plan.next_way(objective, Progress(objective.start()), Limits(1e-4, 100, lambda *_: None), ["row-span"]).name
 
 
 class TestSteps:
     @pytest.mark.parametrize("l2", [1e-3, 1e-4, 1e-5])
     def test_proves_its_end(self, l2):
         objective = objective_of(*text(), l2=l2)
-        solution = steps(objective)
+        solution = steps(objective).solution
         assert isinstance(solution, Solution)
-        assert solution.gap <= gap_target(solution.point, 1e-4)
+        assert solution.gap <= accuracy_asked(solution.point, 1e-4)
         assert 0 <= solution.point.value - minimum(objective) <= solution.gap
 
     @pytest.mark.parametrize("l2", [1e-3, 1e-4])
     def test_a_proof_that_failed(self, l2, monkeypatch):
         """Sweeps go on from there, and every pass is counted."""
-        expected = steps(objective_of(*text(), l2=l2))
+        expected = steps(objective_of(*text(), l2=l2)).solution
         monkeypatch.setattr("fastlogreg.solvers.dual.PROVABLE", 100.0)
         objective = objective_of(*text(), l2=l2)
         evaluations = []
         evaluate = objective.evaluate
         monkeypatch.setattr(objective, "evaluate", lambda parameters: evaluations.append(1) or evaluate(parameters))
-        solution = steps(objective)
+        solution = steps(objective).solution
         assert len(evaluations) > 1
-        assert solution.gap <= gap_target(solution.point, 1e-4)
+        assert solution.gap <= accuracy_asked(solution.point, 1e-4)
         assert_allclose(solution.point.value, expected.point.value, rtol=2e-9)
 
     def test_no_dual_problem(self):
@@ -249,29 +263,29 @@ class TestSteps:
             objective_of(X, target, l2=1.0),
             objective_of(X, target, fit_intercept=False),  # much in common
         ):
-            assert objective.dual() is None
-            start, bound = steps(objective)
-            assert_array_equal(start, objective.start())
-            assert bound == -np.inf
+            assert not plan.has_cheap_dual(objective)
+            assert way_after_the_first(objective) != "dual"
 
     def test_nothing_in_common(self):
-        assert objective_of(*centered(), fit_intercept=False).dual() is not None
+        objective = objective_of(*centered(), fit_intercept=False)
+        assert plan.has_cheap_dual(objective)
+        assert way_after_the_first(objective) == "dual"
 
     def test_a_start_that_knows_more(self):
         objective = objective_of(*text())
         given = objective.start()
         given[3] = 1.0
         before = objective.n_passes
-        start, bound = steps(objective, given)
-        assert start is given
-        assert bound == -np.inf
+        limits = Limits(1e-4, 100, lambda *_: None)
+        assert plan.next_way(objective, Progress(objective.start()), limits, ["row-span"]).name == "dual"
+        assert plan.next_way(objective, Progress(given), limits, ["row-span"]).name == "preconditioned"
         assert objective.n_passes == before
 
     @pytest.mark.parametrize("max_iter", [0, 1, 5])
     def test_max_iter(self, max_iter):
         objective = objective_of(*text())
         before = objective.n_passes
-        _, bound = steps(objective, tol=1e-8, max_iter=max_iter)
+        bound = steps(objective, tol=1e-8, max_iter=max_iter).bound
         assert max_iter <= objective.n_passes - before - (max_iter > 0) < max_iter + 1
         assert bound <= minimum(objective)
 
@@ -280,7 +294,7 @@ class TestSteps:
         objective = objective_of(*text(), l2=1e-13)
         before = objective.n_passes
         steps(objective, max_iter=1000)
-        assert objective.n_passes - before < MAX_PASSES
+        assert objective.n_passes - before < plan.MAX_DUAL_PASSES
 
     @pytest.mark.parametrize("repeats", [2, 30])
     def test_repeated_entries(self, repeats):
@@ -300,8 +314,8 @@ class TestFit:
     def test_fewer_passes_than_gradients(self, C, fit_intercept, monkeypatch):
         X, target = centered()
         fit = LogisticRegression(C=C, fit_intercept=fit_intercept).fit(X, target)
-        module = importlib.import_module("fastlogreg.solvers.newton")  # its function has the same name
-        monkeypatch.setattr(module, "dual_steps", lambda objective, start, **_: (start, -np.inf))
+        assert fit.solver_.startswith("dual") == (C > 0.01)
+        monkeypatch.setattr(plan, "has_cheap_dual", lambda objective: False)
         alone = LogisticRegression(C=C, fit_intercept=fit_intercept).fit(X, target)
         assert fit.gap_ <= 2e-9
         assert fit.gap_proven_

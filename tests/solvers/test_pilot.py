@@ -4,6 +4,7 @@ import functools
 import warnings
 
 import numpy as np
+import posing
 import pytest
 import scipy.sparse as sp
 import twins
@@ -11,13 +12,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression
-from fastlogreg.curvature import pilot
-from fastlogreg.curvature.pilot import RUN, objective_with_pilot, stratified_rows
+from fastlogreg.curvature.pilot import RUN, stratified_rows
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
-from fastlogreg.solvers import Stop, newton
-from fastlogreg.solvers.common import gap_target
-from fastlogreg.solvers.pilot import Handover, pilot_steps
+from fastlogreg.penalties import Quadratic
+from fastlogreg.solvers import Stop, auto, plan, problem
+from fastlogreg.solvers.gap import accuracy_asked
+from fastlogreg.solvers.pilot import pilot_steps
+from fastlogreg.solvers.progress import Limits, Progress
 
 N, D = 60_000, 10
 # What NumPy's sums of 1e5 losses are known to, relatively.
@@ -54,7 +55,7 @@ def with_unseen_indicator(X, y, size=1.0, n_carriers=200):
 
 def with_pilot(X, y, weight=None, C=1.0, n_threads=1, fit_intercept=True):
     total = len(y) if weight is None else weight.sum()
-    return objective_with_pilot(
+    return posing.with_pilot(
         as_design(X, n_threads),
         np.asarray(y, dtype=float),
         sample_weight=weight,
@@ -65,11 +66,11 @@ def with_pilot(X, y, weight=None, C=1.0, n_threads=1, fit_intercept=True):
 
 def without_pilot(X, y, weight=None, C=1.0):
     l2 = 1 / (C * (len(y) if weight is None else weight.sum()))
-    return Objective(as_design(X), np.asarray(y, dtype=float), sample_weight=weight, l2=l2)
+    return posing.binary(as_design(X), np.asarray(y, dtype=float), sample_weight=weight, l2=l2)
 
 
 def minimize(objective, start, tol):
-    return newton(objective, start, tol=tol, max_iter=100, on_iteration=lambda *_: None).point
+    return auto(objective, start, tol=tol, max_iter=100, on_iteration=lambda *_: None).point
 
 
 def value(coef, intercept, X, y, C=1.0, weight=None):
@@ -131,9 +132,9 @@ class TestRows:
         X, y = make_data()
         weight = np.random.default_rng(1).exponential(size=N)
         pilot, rows = with_pilot(X, y, weight).pilot.objective, sampled_rows()
-        assert_array_equal(pilot.design.X, X[rows])
-        assert_array_equal(pilot.target[0], y[rows])
-        assert_array_equal(pilot.sample_weight, weight[rows])
+        assert_array_equal(pilot.passes.local.design.X, X[rows])
+        assert_array_equal(pilot.passes.local.samples.target, y[rows])
+        assert_array_equal(pilot.passes.local.samples.weight, weight[rows])
 
 
 class TestWhere:
@@ -142,7 +143,7 @@ class TestWhere:
         assert with_pilot(X, y).pilot.rows_a_parameter == N // 16 // RUN * RUN / (D + 1)
         X, y = make_data(200_000)
         assert with_pilot(X, y).pilot.rows_a_parameter == 400
-        assert with_pilot(X, y, fit_intercept=False).pilot.objective.design.n_samples == 400 * D
+        assert with_pilot(X, y, fit_intercept=False).pilot.objective.n_samples == 400 * D
 
     def test_not_of_few_entries(self):
         X, y = make_data()
@@ -151,16 +152,18 @@ class TestWhere:
 
     def test_not_where_a_sixteenth_is_few_rows(self):
         X, y = make_data(6400, 99)
-        assert with_pilot(X, y).pilot.objective.design.n_samples == 400  # 4 a parameter
+        assert with_pilot(X, y).pilot.objective.n_samples == 400  # 4 a parameter
         assert with_pilot(X[:6399], y[:6399]).pilot is None
 
     def test_not_of_sparse_data(self):
         X, y = make_data()
         assert with_pilot(sp.csr_array(X), y).pilot is None
 
-    def test_not_of_two_outputs(self):
+    def test_not_of_several_classes(self):
         X, y = make_data()
-        assert with_pilot(X, np.vstack([y, 1 - y]), C=1 / N).pilot is None
+        passes = posing.passes(as_design(X, 1), y + (X[:, 0] > 0), n_classes=3)
+        assert plan.pilot_rows(passes, fit_intercept=True) == 0
+        assert problem(passes, Quadratic(1.0), fit_intercept=True).pilot is None
 
     def test_not_with_one_class(self):
         X, _ = make_data()
@@ -181,17 +184,17 @@ class TestWhere:
 
     def test_not_of_many_parameters(self, monkeypatch):
         X, y = make_data()
-        monkeypatch.setattr(pilot, "MAX_PARAMETERS", D)
+        monkeypatch.setattr(plan, "MAX_PILOT_PARAMETERS", D)
         assert with_pilot(X, y).pilot is None
         assert with_pilot(X, y, fit_intercept=False).pilot is not None
 
     def test_a_large_pilot_has_its_own(self, monkeypatch):
         X, y = make_data()
         assert with_pilot(X, y).pilot.objective.pilot is None
-        monkeypatch.setattr(pilot, "MIN_ENTRIES", 3000)
+        monkeypatch.setattr(plan, "PILOT_ENTRIES", 3000)
         objective = with_pilot(X, y)
         inner = objective.pilot.objective.pilot
-        assert inner.objective.design.n_samples == 3744 // 16 // RUN * RUN
+        assert inner.objective.n_samples == 3744 // 16 // RUN * RUN
         assert inner.objective.coordinates is objective.pilot.objective.coordinates is objective.coordinates
         assert_arrives(LogisticRegression().fit(X, y), X, y)
 
@@ -263,10 +266,13 @@ class TestSteps:
     """The estimate of the gap, on which the steps end."""
 
     @staticmethod
-    def steps(objective, tol, patience=np.inf, max_iter=100, start=None):
-        start = objective.start() if start is None else start
-        options = {"tol": tol, "max_iter": max_iter, "patience": patience, "on_iteration": lambda *_: None}
-        return pilot_steps(objective, start, minimize, **options)
+    def steps(objective, tol, patience=np.inf, max_iter=100):
+        """The progress where a Hessian of all rows would take `patience` passes."""
+        passes = plan.passes_of_a_hessian
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(plan, "passes_of_a_hessian", lambda one: patience if one is objective else passes(one))
+            limits = Limits(tol, max_iter, lambda *_: None)
+            return pilot_steps(objective, Progress(objective.start()), limits, minimize)
 
     @pytest.mark.parametrize("tol", [1e-2, 1e-3, 1e-4])
     @pytest.mark.parametrize("kind", ["plain", "C=inf", "correlated", "imbalanced", "weighted", "40 columns", "unseen"])
@@ -278,10 +284,10 @@ class TestSteps:
         C = np.inf if kind in ("C=inf", "unseen") else 1.0
         weight = np.random.default_rng(4).exponential(size=N) if kind == "weighted" else None
         objective = with_pilot(X, y, weight, C)
-        solution = self.steps(objective, tol)
+        solution = self.steps(objective, tol).solution
         assert solution.stop is Stop.CONVERGED
         assert not solution.proven
-        assert solution.gap <= 0.3 * gap_target(solution.point, tol)
+        assert solution.gap <= 0.3 * accuracy_asked(solution.point, tol)
         gap = true_gap(*objective.to_coef(solution.point.parameters), X, y, C, weight)
         estimate = solution.gap / solution.point.value
         assert estimate / 3 - NOISE <= gap <= 3 * estimate + NOISE
@@ -293,15 +299,24 @@ class TestSteps:
 
     def test_hands_over_where_patience_ends(self):
         ended = self.steps(with_pilot(*make_data()), 1e-8, patience=0.5)
-        assert isinstance(ended, Handover)
+        assert ended.solution is None
+        assert ended.point is not None
         assert ended.n_iter == 1
-        assert self.steps(with_pilot(*make_data()), 1e-4, max_iter=1).n_iter == 1
+        assert self.steps(with_pilot(*make_data()), 1e-4, max_iter=1).solution.n_iter == 1
 
-    def test_none_where_the_sample_misleads(self):
+    def test_the_start_where_the_sample_misleads(self):
+        """In coordinates of all rows."""
         X, y = make_data()
         y = y.copy()
         y[sampled_rows()] = 1 - y[sampled_rows()]
-        assert self.steps(with_pilot(X, y), 1e-4) is None
+        objective = with_pilot(X, y)
+        coef, intercept = objective.to_coef(objective.start())
+        ended = self.steps(objective, 1e-4)
+        assert ended.point is None
+        assert ended.solution is None
+        assert_allclose(objective.center, X.mean(axis=0), rtol=0, atol=1e-14)
+        assert_array_equal(objective.to_coef(ended.parameters)[0], coef)
+        assert_allclose(objective.to_coef(ended.parameters)[1], intercept, rtol=1e-14)
 
 
 def order(kind, X, y):

@@ -1,18 +1,21 @@
 """Steps of hard fits: which samples a quadratic model misjudges, the model that heeds them, and what it is good for."""
 
+from types import SimpleNamespace
+
 import numpy as np
+import posing
 import pytest
 import scipy.optimize
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
-import fastlogreg.solvers.refined_model as refined_model
 from fastlogreg import LogisticRegression
 from fastlogreg.curvature.factored import FactoredHessian
+from fastlogreg.data import misjudged
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Objective
-from fastlogreg.objectives.evaluation import Point
-from fastlogreg.solvers.refined_model import LINES_BEFORE_MODELS, MisjudgedSamples, RefinedModel, StepSearch
+from fastlogreg.data.misjudged import MisjudgedSamples
+from fastlogreg.solvers import refined_model
+from fastlogreg.solvers.refined_model import LINES_BEFORE_MODELS, RefinedModel, StepSearch, _capacity
 
 
 def _lattice(n_samples, degree, seed):
@@ -32,7 +35,7 @@ def objective(request):
     X = rng.standard_normal((400, 12)) + 0.3
     y = (X @ rng.standard_normal(12) + rng.standard_normal(400) > 0).astype(float)
     weight = rng.uniform(0.5, 2.0, len(y)) if weighted else None
-    return Objective(as_design(X), y, sample_weight=weight, l2=l2, fit_intercept=fit_intercept)
+    return posing.binary(as_design(X), y, sample_weight=weight, l2=l2, fit_intercept=fit_intercept)
 
 
 def _points(objective, seed=0):
@@ -44,46 +47,48 @@ def _points(objective, seed=0):
 
 def _errors(objective, start, end, t):
     """What the quadratic models of the losses at the start are wrong by, the slow way."""
-    u, change = start.logits[0], t * (end.logits[0] - start.logits[0])
+    u, change = start.handle.logits, t * (end.handle.logits - start.handle.logits)
     prob = 1.0 / (1.0 + np.exp(-u))
-    weight = 1.0 if objective.sample_weight is None else objective.sample_weight
-    target = objective.target[0]
+    weight, target = objective.passes.local.samples.weight_or_ones, objective.passes.local.samples.target
     exact = np.logaddexp(0.0, u + change) - np.logaddexp(0.0, u) - target * change
     return weight * np.abs(exact - change * (prob - target) - 0.5 * prob * (1.0 - prob) * change**2)
+
+
+def _samples(objective):
+    return MisjudgedSamples(objective.passes.local, _capacity(objective))
 
 
 class TestMisjudgedSamples:
     @pytest.mark.parametrize("block_rows", [7, 1000])
     def test_are_those_with_the_largest_errors(self, objective, block_rows, monkeypatch):
-        monkeypatch.setattr(refined_model, "MIN_BLOCK_ROWS", block_rows)
-        samples = MisjudgedSamples(objective)
+        monkeypatch.setattr(misjudged, "MIN_BLOCK_ROWS", block_rows)
+        samples = _samples(objective)
         start, end = _points(objective)
-        samples.learn(start, end, 0.7)
+        samples.learn(start.handle, end.handle, 0.7)
         errors = _errors(objective, start, end, 0.7)
         n_rows = min(4 * objective.n_parameters, 400 // 8)
         assert_array_equal(samples.rows, np.sort(np.argsort(-errors)[:n_rows]))
 
     def test_are_remembered_for_a_while(self, objective):
-        samples = MisjudgedSamples(objective)
+        samples = _samples(objective)
         (first, first_end), (second, second_end) = _points(objective, seed=1), _points(objective, seed=2)
-        samples.learn(first, first_end, 1.0)
+        samples.learn(first.handle, first_end.handle, 1.0)
         before = np.zeros(400)
         before[samples.rows] = _errors(objective, first, first_end, 1.0)[samples.rows]
-        samples.learn(second, second_end, 0.5)
-        errors = np.maximum(refined_model.DECAY * before, _errors(objective, second, second_end, 0.5))
+        samples.learn(second.handle, second_end.handle, 0.5)
+        errors = np.maximum(misjudged.DECAY * before, _errors(objective, second, second_end, 0.5))
         n_rows = len(samples.rows)
         assert_array_equal(samples.rows, np.sort(np.argsort(-errors)[:n_rows]))
         newest = np.argsort(-_errors(objective, second, second_end, 0.5))[:n_rows]
         assert not np.isin(newest, samples.rows).all()
 
     def test_a_step_beyond_all_bounds_tells_nothing(self, objective):
-        samples = MisjudgedSamples(objective)
+        samples = _samples(objective)
         start, end = _points(objective)
-        beyond = Point(end.parameters, np.inf, end.gradient, np.full_like(end.logits, np.inf))
-        samples.learn(start, end, 0.7)
+        samples.learn(start.handle, end.handle, 0.7)
         known = samples.rows
-        samples.learn(start, beyond, 0.7)
-        samples.learn(start, Point(end.parameters, np.nan, end.gradient, np.full_like(end.logits, np.nan)), 0.7)
+        for beyond in (np.inf, np.nan):
+            samples.learn(start.handle, SimpleNamespace(logits=np.full_like(end.handle.logits, beyond)), 0.7)
         assert len(known) == len(samples.rows)
 
     @pytest.mark.parametrize(
@@ -92,9 +97,9 @@ class TestMisjudgedSamples:
     def test_are_few(self, n_samples, n_features, n_rows):
         rng = np.random.default_rng(0)
         X = rng.standard_normal((n_samples, n_features))
-        objective = Objective(as_design(X), (X[:, 0] > 0).astype(float))
-        samples = MisjudgedSamples(objective)
-        samples.learn(*_points(objective), 1.0)
+        objective = posing.binary(as_design(X), (X[:, 0] > 0).astype(float))
+        samples = _samples(objective)
+        samples.learn(*(point.handle for point in _points(objective)), 1.0)
         assert len(samples.rows) == n_rows
 
 
@@ -138,8 +143,8 @@ class TestRefinedModel:
 
     def test_minimizer(self, objective):
         start, end = _points(objective)
-        samples = MisjudgedSamples(objective)
-        samples.learn(start, end, 1.0)
+        samples = _samples(objective)
+        samples.learn(start.handle, end.handle, 1.0)
         model = self._model(objective, samples.rows, start)
         best = scipy.optimize.minimize(
             lambda z: model.evaluate(z).value, start.parameters, jac=lambda z: model.evaluate(z).gradient, tol=1e-12

@@ -4,6 +4,7 @@ import functools
 import warnings
 
 import numpy as np
+import posing
 import pytest
 import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
@@ -12,10 +13,12 @@ from sklearn.exceptions import ConvergenceWarning
 from fastlogreg import LogisticRegression
 from fastlogreg.curvature.sampled_block import SampledBlock
 from fastlogreg.data.design import as_design
-from fastlogreg.objectives.binary import Hessian, Objective
-from fastlogreg.solvers import Stop, newton, sampled
-from fastlogreg.solvers.common import ConjugateGradients, gap_target
-from fastlogreg.solvers.sampled import Handover, SparseEquations, sampled_steps
+from fastlogreg.objectives.binary import BinaryHessian
+from fastlogreg.solvers import Stop, auto, plan, sampled
+from fastlogreg.solvers.conjugate_gradients import ConjugateGradients
+from fastlogreg.solvers.gap import accuracy_asked
+from fastlogreg.solvers.progress import Limits, Progress
+from fastlogreg.solvers.sampled import SparseEquations, sampled_steps
 
 N = 60_000
 
@@ -41,7 +44,7 @@ def one_hot(n_rare=300, seed=0):
 
 
 def objective_of(X, y, *, l2=1e-5, **options):
-    return Objective(as_design(X, 1), y.astype(float), l2=l2, **options)
+    return posing.binary(as_design(X, 1), y.astype(float), l2=l2, **options)
 
 
 def fit(X, y, **options):
@@ -50,32 +53,25 @@ def fit(X, y, **options):
         return LogisticRegression(**options).fit(X, y)
 
 
-def steps(objective, point, *, tol=1e-4, max_iter=100, patience=60):
-    return sampled_steps(
-        objective,
-        SampledBlock.of(objective),
-        point,
-        tol=tol,
-        max_iter=max_iter,
-        patience=patience,
-        on_iteration=lambda *_: None,
-    )
+def steps(objective, *, tol=1e-4, max_iter=100):
+    return sampled_steps(objective, Progress(objective.start()), Limits(tol, max_iter, lambda *_: None))
 
 
 def newton_end(objective, tol=1e-4):
-    solution = newton(objective, objective.start(), tol=tol, max_iter=200, on_iteration=lambda *_: None)
+    solution = auto(objective, objective.start(), tol=tol, max_iter=200, on_iteration=lambda *_: None)
     return solution.point.parameters
 
 
 class TestBlock:
     def test_where_it_pays(self):
         X, y = one_hot()
+        assert plan.sampled_block_pays(objective_of(X, y))
         assert SampledBlock.of(objective_of(X, y)) is not None
-        assert SampledBlock.of(objective_of(X[:4000], y[:4000])) is None  # few entries
-        assert SampledBlock.of(objective_of(X.toarray(), y)) is None
-        assert SampledBlock.of(objective_of(X, np.stack([y, 1 - y]))) is None
+        assert not plan.sampled_block_pays(objective_of(X[:4000], y[:4000]))  # few entries
+        assert not plan.sampled_block_pays(objective_of(X.toarray(), y))
+        assert not plan.sampled_block_pays(posing.softmax(as_design(X, 1), y + (X[:, 1].toarray()[:, 0] > 0), 3))
         wide = sp.hstack([X, sp.csr_matrix((N, N))], format="csr")
-        assert SampledBlock.of(objective_of(wide, y)) is None
+        assert not plan.sampled_block_pays(objective_of(wide, y))
 
     def test_rare_columns_alone(self):
         indptr = np.arange(600_001)
@@ -142,8 +138,8 @@ class TestFits:
 
     def test_one_matrix_of_all_rows(self, monkeypatch):
         made = []
-        matrix = Hessian.matrix
-        monkeypatch.setattr(Hessian, "matrix", lambda self: made.append(self) or matrix(self))
+        matrix = BinaryHessian.matrix
+        monkeypatch.setattr(BinaryHessian, "matrix", lambda self: made.append(self) or matrix(self))
         fit(*one_hot(n_rare=100))
         assert len(made) == 1
 
@@ -216,15 +212,16 @@ class TestFits:
 class TestSteps:
     def test_handed_over_where_they_take_long(self, monkeypatch):
         monkeypatch.setattr(SparseEquations, "of", lambda *_: None)
+        monkeypatch.setattr(plan, "SAMPLED_PATIENCE", 5)
         objective = objective_of(*one_hot(n_rare=3000))
         point = objective.evaluate(objective.start())
-        ended = steps(objective, point, patience=5)
-        assert isinstance(ended, Handover)
+        ended = steps(objective)
+        assert ended.solution is None
         assert ended.point.value < point.value
         assert ended.n_iter <= 5
-        target = gap_target(ended.point, 1e-4)
+        target = accuracy_asked(ended.point, 1e-4)
         passes = objective.n_passes
-        ended.equations.direction(ended.point, target)
+        ended.directions.direction(ended.point, target)
         with_inverse, passes = objective.n_passes - passes, objective.n_passes
         ConjugateGradients(objective).direction(ended.point, target)
         assert with_inverse <= objective.n_passes - passes
@@ -232,19 +229,18 @@ class TestSteps:
     def test_handed_over_where_none_descends(self, monkeypatch):
         monkeypatch.setattr(sampled, "minimize_on_line", lambda *_: None)
         objective = objective_of(*one_hot())
-        point = objective.evaluate(objective.start())
-        ended = steps(objective, point)
-        assert isinstance(ended, Handover)
-        assert ended.point is point
+        ended = steps(objective)
+        assert ended.solution is None
+        assert_array_equal(ended.point.parameters, objective.start())
+        assert ended.n_iter == 0
         assert fit(*one_hot()).gap_ <= 1e-9
 
     def test_iterations_used_up(self):
         objective = objective_of(*one_hot(n_rare=60))
-        point = objective.evaluate(objective.start())
-        ended = steps(objective, point, max_iter=3)
+        ended = steps(objective, max_iter=3).solution
         assert ended.stop is Stop.MAX_ITER
         assert ended.n_iter == 3
-        exact = steps(objective, point, tol=1e-7)
+        exact = steps(objective, tol=1e-7).solution
         assert exact.stop is Stop.CONVERGED
         assert ended.point.value - exact.point.value <= ended.gap
 
@@ -253,7 +249,7 @@ class TestSteps:
     def test_gap_is_a_bound(self, tol, n_rare):
         objective = objective_of(*one_hot(n_rare=n_rare))
         minimum = objective.evaluate(newton_end(objective, tol=1e-7)).value
-        ended = newton(objective, objective.start(), tol=tol, max_iter=100, on_iteration=lambda *_: None)
+        ended = auto(objective, objective.start(), tol=tol, max_iter=100, on_iteration=lambda *_: None)
         assert ended.proven
         assert ended.point.value - minimum <= ended.gap + 1e-15
 

@@ -35,7 +35,9 @@ from stochastic import (
 
 from fastlogreg import LogisticRegression, SGDLogisticRegression
 from fastlogreg.bce import bce_with_logits_grad
-from fastlogreg.steps import DiagonalSteps, GradientSteps, NewtonSteps, Rows, shuffle
+from fastlogreg.data.design import as_design
+from fastlogreg.data.rows import Rows, shuffle
+from fastlogreg.steps import DiagonalSteps, GradientSteps, NewtonSteps
 
 SKLEARN_VERSION = parse_version(sklearn.__version__)
 # scikit-learn < 1.8 leaves the penalty out of what `tol` compares, and has 0 as the default of eta0.
@@ -322,7 +324,7 @@ class TestLayouts:
         file = tmp_path / "X.dat"
         X.tofile(file)
         mapped = np.memmap(file, dtype=float, mode="r", shape=X.shape)
-        monkeypatch.setattr("fastlogreg.steps.epochs.MAPPED_BYTES", 100 * 7 * 8)
+        monkeypatch.setattr("fastlogreg.steps.feed.MAPPED_BYTES", 100 * 7 * 8)
         options = {"random_state": 0, "max_iter": 2, **kind}
         np.testing.assert_array_equal(fitted(mapped, y, **options).coef_, fitted(mapped, y, **options).coef_)
         options["shuffle"] = False
@@ -362,7 +364,7 @@ class TestReadingAhead:
         steps = Failing(np.zeros(60), 0.0, False, 1e-4, True)
         before = threading.active_count()
         with pytest.raises(RuntimeError, match="no more steps"):
-            steps.feed(Rows(X), y.astype(float), n_threads=2)
+            steps.feed(Rows(as_design(X)), y.astype(float), n_threads=2)
         assert threading.active_count() == before
 
     def test_samples_that_lie_in_memory_mapped_files(self, tmp_path):

@@ -6,12 +6,12 @@ import numpy as np
 
 from fastlogreg.data.rows import shuffle
 
-# What is read of a memory-mapped file before its pages are given back.
+# Bytes of a memory-mapped file that are read before their pages are given back.
 MAPPED_BYTES = 64 * 2**20
 
 
-class Samples:
-    """What an epoch takes, and in which order.
+class Feed:
+    """The samples that an epoch takes, and their order.
 
     Parameters
     ----------
@@ -21,7 +21,7 @@ class Samples:
     kept : ndarray of bool of shape (n,), or None for all
     seed : int, or None for the order as it is
     mapped : mmap.mmap or None
-        The file under X, read in parts of whose pages none stays.
+        The file under X, read in parts whose pages are given back.
     """
 
     def __init__(self, rows, target, weight, kept, seed, mapped):
@@ -32,7 +32,7 @@ class Samples:
         plain = mapped is not None or (seed is None and kept is None)
         self._order = None if plain else np.arange(self.n_samples, dtype=np.int32)
 
-    def feed(self, steps, n_threads):
+    def epoch(self, steps, n_threads):
         """One epoch; with more than one thread, rows are read ahead."""
         if self._mapped is not None:
             self._feed_parts(steps, n_threads)

@@ -1,0 +1,21 @@
+"""The inverse of a Hessian as it is known without a matrix: blocks of the classes, or a diagonal."""
+
+from fastlogreg.curvature.class_blocks import ClassBlocks
+from fastlogreg.curvature.factored import diagonal_inverse
+
+
+class Preconditioner:
+    """Approximate inverses of the Hessians of one objective.
+
+    Parameters
+    ----------
+    objective : Objective
+    """
+
+    def __init__(self, objective):
+        several_classes = objective.n_classes > 2 and objective.passes.local is not None
+        self._blocks = ClassBlocks(objective) if several_classes else None
+
+    def at(self, hessian, point):
+        """The function that applies the inverse at a point: gradient in."""
+        return diagonal_inverse(hessian.mean_diagonal()) if self._blocks is None else self._blocks.at(point)

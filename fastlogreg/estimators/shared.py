@@ -1,0 +1,55 @@
+"""What the estimators share: validation of parameters and data, and fits that leave no trace where they fail."""
+
+import functools
+
+import numpy as np
+from sklearn.utils._param_validation import validate_parameter_constraints
+
+from fastlogreg.estimators.prediction import is_plain
+
+
+def unchanged_by_failure(fit):
+    """Decorate a fit so that any exception in it leaves the estimator as it was."""
+
+    @functools.wraps(fit)
+    def guarded(self, *args, **kwargs):
+        before = vars(self).copy()
+        try:
+            return fit(self, *args, **kwargs)
+        except BaseException:
+            vars(self).clear()
+            vars(self).update(before)
+            raise
+
+    return guarded
+
+
+@functools.lru_cache(maxsize=256)
+def _check_parameters(estimator_class, values):
+    """scikit-learn's errors for the parameters, given as names, types and values."""
+    parameters = {name: value for name, _, value in values}
+    validate_parameter_constraints(
+        estimator_class._parameter_constraints, parameters, caller_name=estimator_class.__name__
+    )
+
+
+class ValidationMixin:
+    """scikit-learn's validation, skipped where its outcome is known."""
+
+    def _validate_params(self):
+        """Validate the parameters, once for each combination of their values."""
+        values = tuple((name, type(value := getattr(self, name)), value) for name in self._parameter_constraints)
+        try:
+            hash(values)
+        except TypeError:
+            super()._validate_params()
+            return
+        _check_parameters(type(self), values)
+
+    def _takes_plain(self, X, y):
+        """Whether validation for a fit would return X and labels y as they are; then its attributes are set."""
+        plain = is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]
+        if plain:
+            self.n_features_in_ = X.shape[1]
+            vars(self).pop("feature_names_in_", None)
+        return plain

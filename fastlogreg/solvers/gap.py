@@ -1,0 +1,93 @@
+"""How near the minimum a point is: the accuracy that is asked for, and what proves it."""
+
+import math
+
+import numpy as np
+
+from fastlogreg.curvature.factored import FactoredHessian
+from fastlogreg.solvers import plan
+from fastlogreg.solvers.conjugate_gradients import ConjugateGradients
+from fastlogreg.solvers.line_search import minimize_on_line
+from fastlogreg.solvers.newton_step import VALUE_NOISE, Direction, step_along
+from fastlogreg.solvers.progress import Solution, Stop
+
+
+def accuracy_asked(point, tol):
+    """The gap, in nats, at which `tol` is met: ``tol^2 / 10`` of the value, or the value's rounding if that is more.
+
+    The default tolerance of 1e-4 asks for a relative gap of 1e-9.
+    """
+    return relative_accuracy(tol) * point.value
+
+
+def relative_accuracy(tol):
+    """`accuracy_asked` in units of the value."""
+    return max(0.1 * tol * tol, VALUE_NOISE)
+
+
+def newton_step(objective, point, accuracy):
+    """The `NewtonStep` from `point`, by conjugate gradients where the matrix is not cheap; `accuracy` is the gap that
+    its bound should prove.
+    """
+    if plan.has_cheap_matrix(objective):
+        direction = Direction.of(objective, point, FactoredHessian.of(objective, point), accuracy)
+    else:
+        direction = ConjugateGradients(objective).direction(point, accuracy)
+    return step_along(objective, point, direction)
+
+
+def gap_from_gradient(objective, point):
+    """The bound on ``point.value - minimum`` that the gradient alone gives, which is good next to a penalised optimum;
+    no pass over X. The coordinates must be those of all rows.
+
+    It is the bound of `step_along` for the direction that moves the intercept b alone, by ``-gradient_b / H_bb``. That
+    leaves ``rho_j = gradient_j - gradient_b H_jb / H_bb`` in the coefficients. As the loss's Hessian is positive and
+    standardised columns have mean squares of at most ``1 / h`` (`fastlogreg.objectives.objective`),
+    ``H_jb^2 <= H_bb / (4 h)``.
+    """
+    if not (objective.penalty.is_strict and objective.n_classes == 2):
+        return np.inf
+    largest, loss_gap, d = np.abs(point.gradient), 0.0, objective.n_features
+    if objective.fit_intercept:
+        curvature = objective.hessian(point).mean_curvature()
+        step = largest[d] / curvature
+        change = step * objective.inverse_intercept_scale
+        if not change <= 1.0:
+            return np.inf
+        loss_gap = 0.5 * (1.0 + change) * curvature * step**2
+        largest[:d] += 0.5 * np.sqrt(curvature) * change
+    varies = objective.inverse_scale > 0
+    return loss_gap + 0.5 * float(np.sum(largest[:d][varies] ** 2 / objective.penalty.curvature[:d][varies]))
+
+
+def newton_end(objective, point, tol, n_iter):
+    """A Newton step from `point`: the `Solution` if it shows the gap that `tol` asks for, else the lower `Point` that
+    it leads to, or None where there is none.
+    """
+    accuracy = accuracy_asked(point, tol)
+    step = newton_step(objective, point, accuracy)
+    better = minimize_on_line(objective, point, step.end)
+    gap = step.gap_of(better or point, point)
+    if gap <= accuracy:
+        return Solution(better or point, gap, n_iter, arrived(step), step.proven)
+    return better
+
+
+def early_end(objective, point, tol, n_iter, stop):
+    """`point` as the solution, with the gap that a Newton step shows; `stop` says why, unless that is small enough."""
+    accuracy = accuracy_asked(point, tol)
+    step = newton_step(objective, point, accuracy)
+    end = end_at_infimum(step, point, accuracy, n_iter)
+    return end or Solution(point, step.gap, n_iter, arrived(step) if step.gap <= accuracy else stop, step.proven)
+
+
+def end_at_infimum(step, point, accuracy, n_iter):
+    """`point` as the solution if only coefficients that grow without end have anything left to gain, else None."""
+    if not step.gap_to_infimum <= accuracy < step.gap:
+        return None
+    return Solution(point, step.gap_to_infimum, n_iter, Stop.PARTLY_SEPARABLE, proven=False)
+
+
+def arrived(step):
+    """The `Stop` of a solver whose last `NewtonStep` shows that the gap is small enough."""
+    return Stop.CONVERGED if step.gap_to_infimum == math.inf else Stop.PARTLY_SEPARABLE
