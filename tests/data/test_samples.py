@@ -161,9 +161,9 @@ class TestAttributes:
 class TestErrors:
     @pytest.mark.parametrize("n_classes", [2, 4])
     def test_weights(self, n_classes):
-        with pytest.raises(ValueError, match="9 weights for 10 samples"):
+        with pytest.raises(ValueError, match=r"weight is \(9,\), for 10 samples"):
             Samples(np.zeros(10, dtype=np.intp), np.ones(9), n_classes=n_classes)
-        with pytest.raises(ValueError, match="weights for 10 samples"):
+        with pytest.raises(ValueError, match=r"weight is \(10, 1\), for 10 samples"):
             Samples(np.zeros(10, dtype=np.intp), np.ones((10, 1)), n_classes=n_classes)
 
     @pytest.mark.parametrize(("n_classes", "expected"), [(2, r"\(10,\)"), (4, r"\(10, 4\)")])
