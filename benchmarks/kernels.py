@@ -22,7 +22,7 @@ from benchmarks.results import machine_list, table, write_section
 from benchmarks.timing import best_seconds
 from fastlogreg import LogisticRegression
 from fastlogreg.data import pointwise
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.kernels import dispatch
 
 N_THREADS = 2

@@ -44,7 +44,7 @@ import scipy.sparse as sp
 from scipy.special import xlog1py, xlogy
 
 from fastlogreg.data import pointwise
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.runtime.threads import effective_n_threads
 
 __all__ = [

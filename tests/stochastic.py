@@ -13,7 +13,7 @@ from scipy.special import expit
 from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression, SGDLogisticRegression
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.rows import Rows
 
 KINDS = {

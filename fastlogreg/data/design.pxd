@@ -1,4 +1,6 @@
-from fastlogreg.kernels.dispatch cimport block_kernels, chunk_function, design_view, layout_kernels, targets
+from fastlogreg.kernels.dispatch cimport (
+    PANEL_ALIGNMENT, block_kernels, chunk_function, design_view, layout_kernels, targets,
+)
 
 
 cdef struct pass_job:
@@ -42,8 +44,8 @@ cdef class Design:
                                 targets target, const double *weight, const double *offset, double *logits,
                                 double *sums) except *
     cdef Py_ssize_t _outputs(self, const double[:, ::1] coef, const double[::1] intercept) except -1
-    cdef void _check_gram(self, const double[::1] weight, const double[::1] center) except *
-    cdef void _check_columns(self, const double[::1] of_columns) except *
+    cdef void check_gram(self, const double[::1] weight, const double[::1] center) except *
+    cdef void check_columns(self, const double[::1] of_columns) except *
     cdef pass_job pass_job_of(self, Py_ssize_t n_outputs, Py_ssize_t chunk_limit, Py_ssize_t partial_size,
                               Py_ssize_t readings=*)
     cdef void give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
@@ -52,10 +54,20 @@ cdef class Design:
     cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept
     cdef Py_ssize_t count_entries(self)
     cdef Py_ssize_t bytes_a_row(self)
-    cdef Py_ssize_t _block_rows(self)
+    cdef Py_ssize_t block_rows(self)
     cdef Py_ssize_t class_block_rows(self, Py_ssize_t width)
     cdef Py_ssize_t least_gram_chunks(self)
     cdef Py_ssize_t chunk_limit_of(self, Py_ssize_t n_outputs=*)
+
+
+cdef symmetric(const double[::1] upper, Py_ssize_t width, Py_ssize_t n)
+cdef recentered(gram, shift)
+cdef Py_ssize_t rows_of_block(Py_ssize_t block_bytes, Py_ssize_t bytes_a_row)
+
+
+cdef inline Py_ssize_t panel_width(Py_ssize_t n_features) noexcept nogil:
+    """Columns of a panel: the features and a one, and zeros up to whole vectors."""
+    return (n_features // PANEL_ALIGNMENT + 1) * PANEL_ALIGNMENT
 
 
 cdef inline void add_to(Py_ssize_t count, const double *values, double *sums) noexcept nogil:

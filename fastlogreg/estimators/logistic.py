@@ -13,7 +13,7 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks

@@ -7,7 +7,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastlogreg.data import pointwise
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.softmax_passes import class_scores
 from fastlogreg.runtime.threads import effective_n_threads
 

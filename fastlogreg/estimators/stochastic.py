@@ -19,7 +19,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import check_classification_targets, unique_labels
 from sklearn.utils.validation import _check_sample_weight, validate_data
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.rows import Rows
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.epochs import Epochs, unseen_overflow

@@ -4,7 +4,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from fastlogreg.bce import bce_with_logits
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.softmax_passes import class_scores
 from fastlogreg.runtime.threads import effective_n_threads
 

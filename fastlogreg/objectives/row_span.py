@@ -10,7 +10,7 @@ proven or mended in the whole objective: with a penalty the gradient there mostl
 import numpy as np
 import scipy.linalg
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 
 
 class RowSpan:

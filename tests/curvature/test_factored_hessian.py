@@ -6,7 +6,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastlogreg.curvature.factored import FactoredHessian
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 
 EPS = np.finfo(float).eps
 SIZES = [1, 2, 3, 8, 50]

@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from rounding import EPS, LONG_SUM, SUM, assert_within
 
-from fastlogreg.data.design import SAMPLED_ROWS, CSRDesign, DenseDesign, as_design
+from fastlogreg.data.csr import CSRDesign
+from fastlogreg.data.dense import SAMPLED_ROWS, DenseDesign
+from fastlogreg.data.layouts import as_design
 from fastlogreg.kernels import dispatch
 
 # Of few enough samples for a matrix (n, n).

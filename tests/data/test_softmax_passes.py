@@ -11,7 +11,7 @@ import zoo
 from numpy.testing import assert_allclose, assert_array_equal
 from rounding import EPS, SUM, assert_within
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.samples import Samples
 from fastlogreg.data.softmax_passes import SoftmaxHandle, SoftmaxPasses, class_log_sums, class_scores
 

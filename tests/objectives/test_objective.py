@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.sparse.linalg import LinearOperator, eigsh
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 
 LAYOUTS = {
     "C": np.ascontiguousarray,

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 import twins
 from numpy.testing import assert_allclose, assert_array_equal
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.objectives.binary import BinaryObjective
 from fastlogreg.objectives.row_span import RowSpan
 from fastlogreg.objectives.softmax import SoftmaxObjective

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 
 from fastlogreg import LogisticRegression
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.objectives.row_span import RowSpan
 from fastlogreg.solvers import auto, plan
 from fastlogreg.solvers.gap import gap_from_gradient

@@ -13,7 +13,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastlogreg.curvature.class_blocks import ClassBlocks
 from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.curvature.pilot import stratified_rows
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.objectives.contrasts import contrasts, of_contrasts, of_pair_grams
 from fastlogreg.objectives.row_span import RowSpan
 from fastlogreg.solvers import SOLVERS, Stop

@@ -14,7 +14,7 @@ import threadpoolctl
 import zoo
 from numpy.testing import assert_array_equal
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.kernels import dispatch
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
 
@@ -85,7 +85,7 @@ class TestEffectiveNThreads:
 MAKE_PASS = """
     import os, signal
     import numpy as np
-    from fastlogreg.data.design import as_design
+    from fastlogreg.data.layouts import as_design
     from fastlogreg.runtime.threads import effective_n_threads
 
     X = np.random.default_rng(0).normal(size=(5000, 20))

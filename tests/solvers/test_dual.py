@@ -14,7 +14,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.solvers import auto, plan
 from fastlogreg.solvers.dual import _dual_problem, dual_steps
 from fastlogreg.solvers.gap import accuracy_asked

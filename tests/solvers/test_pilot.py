@@ -13,7 +13,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression
 from fastlogreg.curvature.pilot import RUN, stratified_rows
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.penalties import Quadratic
 from fastlogreg.solvers import Stop, auto, plan, problem
 from fastlogreg.solvers.gap import accuracy_asked

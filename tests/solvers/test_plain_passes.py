@@ -5,7 +5,7 @@ import pytest
 import scipy.sparse as sp
 from plain_passes import PlainPasses
 
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.penalties import Quadratic

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose
 from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.penalties import Quadratic
 from fastlogreg.solvers import Stop, auto, plan, problem
 from fastlogreg.solvers.plan import Way

@@ -12,7 +12,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from fastlogreg import LogisticRegression
 from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.data import misjudged
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.misjudged import MisjudgedSamples
 from fastlogreg.solvers import refined_model
 from fastlogreg.solvers.refined_model import LINES_BEFORE_MODELS, RefinedModel, StepSearch, _capacity

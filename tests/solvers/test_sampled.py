@@ -12,7 +12,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from fastlogreg import LogisticRegression
 from fastlogreg.curvature.sampled_block import SampledBlock
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.objectives.binary import BinaryHessian
 from fastlogreg.solvers import Stop, auto, plan, sampled
 from fastlogreg.solvers.conjugate_gradients import ConjugateGradients

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose, assert_array_equal
 
 from fastlogreg.curvature.quasi_newton import InverseHessian
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.objectives.point import Point
 from fastlogreg.solvers import Stop, auto, gd, lbfgs, plan
 from fastlogreg.solvers.gap import accuracy_asked, newton_step

@@ -35,7 +35,7 @@ from stochastic import (
 
 from fastlogreg import LogisticRegression, SGDLogisticRegression
 from fastlogreg.bce import bce_with_logits_grad
-from fastlogreg.data.design import as_design
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.rows import Rows, shuffle
 from fastlogreg.steps import DiagonalSteps, GradientSteps, NewtonSteps
 

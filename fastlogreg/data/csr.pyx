@@ -1,0 +1,161 @@
+"""Sparse design matrices, as compressed rows: see `fastlogreg.data.design`."""
+
+import numpy as np
+import scipy.sparse as sp
+
+from libc.string cimport memset
+
+from fastlogreg.data.design cimport Design, pass_job, recentered, rows_of_block, symmetric
+from fastlogreg.kernels.dispatch cimport (
+    CSR_F32_I32,
+    CSR_F32_I64,
+    CSR_F64_I32,
+    CSR_F64_I64,
+    CSR_ONES_I32,
+    CSR_ONES_I64,
+    chunk_start,
+)
+
+# Bytes of a block of rows, which is read twice, the second time from cache: with the coefficients beside it, it uses a
+# part of the second-level cache.
+cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
+# Values that are compared with one in one go: they stay in the first-level cache.
+ONES_AT_ONCE = 4096
+
+
+cdef inline double _sum(const double *values, Py_ssize_t count) noexcept nogil:
+    cdef double total = 0.0
+    cdef Py_ssize_t i
+    for i in range(count):
+        total += values[i]
+    return total
+
+
+cdef void _csr_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
+    """Leaves the upper triangle of X' diag(weight) X (d x d), X' weight (d) and the sum of the weights."""
+    cdef pass_job *job = <pass_job *>job_
+    cdef Py_ssize_t n = job.X.n_samples, d = job.X.n_features
+    cdef Py_ssize_t first = chunk_start(n, job.n_chunks, chunk)
+    cdef Py_ssize_t count = chunk_start(n, job.n_chunks, chunk + 1) - first
+    cdef double *gram = job.partials + chunk * job.partial_size
+    memset(gram, 0, job.partial_size * sizeof(double))
+    job.kernels.add_gram(job.X, first, count, job.weight + first, gram)
+    job.kernels.add_gradient(job.X, first, count, 1, job.weight + first, n, gram + d * d)
+    gram[d * d + d] = _sum(job.weight + first, count)
+
+
+cdef class CSRDesign(Design):
+    """X as a SciPy CSR matrix or array, float32 or float64, int32 or int64 indices in any order, repeats adding up.
+
+    Where all entries are one, passes do not read them.
+    """
+
+    def __init__(self, X, Py_ssize_t n_threads=1):
+        super().__init__(X, n_threads)
+        self._keep_alive = data, indices, indptr = csr_arrays(X)
+        self.view.values = <const void *><size_t>data.ctypes.data
+        self.view.columns = <const void *><size_t>indices.ctypes.data
+        self.view.row_starts = <const void *><size_t>indptr.ctypes.data
+        if _are_ones(data):
+            self.kernels = self.pointwise.of_layout[CSR_ONES_I32 if indices.itemsize == 4 else CSR_ONES_I64]
+        elif X.dtype == np.float64:
+            self.kernels = self.pointwise.of_layout[CSR_F64_I32 if indices.itemsize == 4 else CSR_F64_I64]
+        else:
+            self.kernels = self.pointwise.of_layout[CSR_F32_I32 if indices.itemsize == 4 else CSR_F32_I64]
+
+    def gram(self, const double[::1] weight, const double[::1] center):
+        """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
+        self.check_gram(weight, center)
+        cdef Py_ssize_t d = self.n_features, n_entries = self.count_entries()
+        cdef Py_ssize_t work = n_entries + n_entries // self.n_samples * n_entries // 3
+        cdef Py_ssize_t chunk_limit = max(work // (16 * d * d), min(4, n_entries // (d * d)))
+        cdef pass_job job = self.pass_job_of(1, chunk_limit, d * d + d + 1)
+        job.weight, job.work = &weight[0], work
+        sums = self.run(&_csr_gram_chunk, &job)
+        gram = np.empty((d + 1, d + 1))
+        gram[:d, :d] = symmetric(sums[:d * d], d, d)
+        gram[d, :d] = gram[:d, d] = sums[d * d:-1]
+        gram[d, d] = sums[-1]
+        return recentered(gram, center)
+
+    def sample_gram(self, const double[::1] center, const double[::1] scale):
+        """``Z Z'`` (n, n) with Z = (X - center) * scale. Two passes over the stored entries."""
+        self.check_columns(center)
+        self.check_columns(scale)
+        self.n_passes += 2
+        matrix = self._matrix()
+        values = matrix.data * np.asarray(scale)[matrix.indices]
+        scaled = sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+        shift = np.asarray(center) * scale
+        of_shift = scaled @ shift
+        return (scaled @ scaled.T).toarray() - of_shift[:, None] - of_shift + shift @ shift
+
+    def take(self, rows):
+        """A design of a copy of the rows (m,) of X."""
+        return CSRDesign(self._matrix()[rows], self.n_threads)
+
+    @property
+    def is_sparse(self):
+        return True
+
+    @property
+    def index_bytes(self):
+        """What a column's number takes in memory: 4 or 8 bytes."""
+        return self._keep_alive[1].itemsize
+
+    def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
+        """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them.
+
+        There are fewer where fewer columns hold at least `least` entries.
+        """
+        matrix = self._matrix()
+        entries = np.bincount(matrix.indices, minlength=self.n_features)
+        fullest = np.argsort(-entries, kind="stable")[:count]
+        columns = np.sort(fullest[entries[fullest] >= least])
+        return columns, CSRDesign(matrix[:, columns], self.n_threads)
+
+    def _matrix(self):
+        """X with index arrays of one type and no spare room, as all versions of SciPy take it."""
+        data, indices, indptr = self._keep_alive
+        n_entries = indptr[-1]
+        return sp.csr_matrix((data[:n_entries], indices[:n_entries], indptr), shape=self.X.shape)
+
+    cdef Py_ssize_t count_entries(self):
+        return self.X.data.shape[0]
+
+    cdef Py_ssize_t bytes_a_row(self):
+        return self.count_entries() * (self.X.data.itemsize + self.X.indices.itemsize) // self.n_samples
+
+    cdef Py_ssize_t block_rows(self):
+        return rows_of_block(CSR_BLOCK_BYTES, self.bytes_a_row())
+
+    cdef Py_ssize_t chunk_limit_of(self, Py_ssize_t n_outputs=1):
+        return self.count_entries() // ((7 + n_outputs) * self.n_features)
+
+    def _row(self, Py_ssize_t i):
+        return np.zeros(self.n_features)
+
+
+def _are_ones(values):
+    """Whether all values are one; the first part that has another ends the search."""
+    return all((values[first:first + ONES_AT_ONCE] == 1.0).all() for first in range(0, len(values), ONES_AT_ONCE))
+
+
+def csr_arrays(X):
+    """The values, columns and starts of rows of CSR X as the kernels take them: contiguous, with indices of one type.
+
+    The kernels trust the indices, so they are checked here, where a wrong one can still be reported.
+    """
+    indices, indptr = X.indices, X.indptr
+    n_samples, n_features = X.shape
+    n_entries = indptr[-1] if len(indptr) else 0
+    if len(indptr) != n_samples + 1 or indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):
+        raise ValueError("X.indptr must hold n_samples + 1 values that start at 0 and do not decrease")
+    if len(indices) < n_entries or len(X.data) < n_entries:
+        raise ValueError("X.indices and X.data are shorter than X.indptr says")
+    unsigned = indices[:n_entries].view(f"u{indices.itemsize}")  # one comparison: negative ones become large
+    if n_entries and unsigned.max() >= n_features:
+        raise ValueError(f"X.indices must lie in [0, {n_features})")
+    # SciPy's three arrays may be views with strides, and its two index arrays may differ in type
+    data, indices = np.require(X.data, requirements="CA"), np.require(indices, requirements="CA")
+    return data, indices, np.require(indptr, dtype=indices.dtype, requirements="CA")
