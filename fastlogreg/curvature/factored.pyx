@@ -5,8 +5,8 @@ import scipy.linalg
 
 from libc.math cimport sqrt
 from libc.string cimport memcpy
-from scipy.linalg.cython_blas cimport dsymv, dtrsv
-from scipy.linalg.cython_lapack cimport dpotrf
+
+from fastlogreg.runtime.blas cimport dpotrf, dsymv, dtrsv
 
 # For Cholesky, the columns before one must leave more than this share of its diagonal entry.
 cdef double INDEPENDENT = 1e-11

@@ -75,27 +75,27 @@ cdef class BinaryPasses(LocalPasses):
         self._target = targets_of(samples.target, design.n_samples)
         self._weight, self._offset = samples.weight, samples.offset
 
-    def evaluate(self, const double[:, ::1] coef, const double[::1] intercept, bint keep=True,
-                 BinaryHandle recycle=None):
+    def evaluate(self, coef, intercept, bint keep=True, BinaryHandle recycle=None):
+        cdef const double[:, ::1] coef_ = coef
+        cdef const double[::1] intercept_ = intercept
         cdef Py_ssize_t n = self.design.n_samples, d = self.design.n_features
         cdef BinaryHandle handle = BinaryHandle.__new__(BinaryHandle)
-        cdef double[::1] sums = np.empty(d + 2), logits = None
-        if coef.shape[0] != 1 or coef.shape[1] != d or intercept.shape[0] != 1:
-            raise ValueError(f"coef {coef.shape[0]} x {coef.shape[1]} does not fit {d} features of two classes")
+        cdef double[::1] logits = None
+        sums = np.empty(d + 2)
+        cdef double[::1] sums_ = sums
+        if coef_.shape[0] != 1 or coef_.shape[1] != d or intercept_.shape[0] != 1:
+            raise ValueError(f"coef {coef.shape} and intercept {intercept.shape} do not fit {d} features, two classes")
         if keep:
-            if recycle is not None and recycle._logits is not None and len(recycle._logits) == n:
-                handle._logits = recycle._logits
-            else:
-                handle._logits = np.empty(n)
+            reused = recycle is not None and recycle._logits is not None and len(recycle._logits) == n
+            handle._logits = recycle._logits if reused else np.empty(n)
             logits = handle._logits
-        handle._passes, handle.coef, handle.intercept = self, coef.base, intercept.base
+        handle._passes, handle.coef, handle.intercept = self, coef, intercept
         self.design.sum_loss_gradient(
-            1, &coef[0, 0], &intercept[0], self._target,
+            1, &coef_[0, 0], &intercept_[0], self._target,
             &self._weight[0] if self._weight is not None else NULL,
             &self._offset[0] if self._offset is not None else NULL,
-            &logits[0] if logits is not None else NULL, &sums[0])
-        summed = sums.base
-        return sums[0], summed[2:].reshape(1, d), summed[1:2], handle
+            &logits[0] if logits is not None else NULL, &sums_[0])
+        return sums_[0], sums[2:].reshape(1, d), sums[1:2], handle
 
     def logits(self, coef, intercept):
         """The logits (n,). One pass."""

@@ -167,7 +167,8 @@ cdef class Design:
         `offset` (K, n) is added to the logits (K, n), which are written to `logits_out` where given.
         """
         cdef Py_ssize_t K = self._outputs(coef, intercept), d = self.n_features
-        cdef double[::1] sums = np.empty(K * (d + 2))
+        sums_array = np.empty(K * (d + 2))
+        cdef double[::1] sums = sums_array
         cdef double *logits = NULL
         cdef const double *offsets = NULL
         self.check_weight(sample_weight)
@@ -180,8 +181,7 @@ cdef class Design:
         cdef targets target_pointers = targets_of(target, K * self.n_samples)
         self.sum_loss_gradient(
             K, &coef[0, 0], &intercept[0], target_pointers, _pointer(sample_weight), offsets, logits, &sums[0])
-        summed = sums.base
-        return summed[:K], summed[2 * K:].reshape(K, d), summed[K:2 * K]
+        return sums_array[:K], sums_array[2 * K:].reshape(K, d), sums_array[K:2 * K]
 
     cdef void sum_loss_gradient(self, Py_ssize_t n_outputs, const double *coef, const double *intercept,
                                 targets target, const double *weight, const double *offset, double *logits,
@@ -217,7 +217,8 @@ cdef class Design:
         cdef pass_job job = self.pass_job_of(1, self.chunk_limit_of(), 2 * d)
         self.give_scratch(&job, d, zeros=True)
         job.weight, job.of_samples, job.shift = _pointer(weight), &_ONES[0], &shift[0]
-        cdef double[::1] sums = self.run(&_moments_chunk, &job), mean = np.empty(d), variance = np.empty(d)
+        mean_array, variance_array = np.empty(d), np.empty(d)
+        cdef double[::1] sums = self.run(&_moments_chunk, &job), mean = mean_array, variance = variance_array
         cdef double total = self.n_samples if weight is None else np.sum(weight), offset
         for j in range(d):
             offset = sums[j] / total
@@ -225,7 +226,7 @@ cdef class Design:
             variance[j] = sums[d + j] / total - offset * offset
             if variance[j] <= VARIANCE_ROUNDING * offset * offset:
                 variance[j] = 0.0
-        return mean.base, variance.base
+        return mean_array, variance_array
 
     @property
     def n_entries(self):

@@ -223,12 +223,13 @@ def class_scores(Design design, coef, intercept, bint probabilities, const doubl
     """Logits or probabilities (n, K) of the classes with coef (K, d) and intercept (K,). One pass."""
     cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
     cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
-    cdef double[:, ::1] scores = np.empty((design.n_samples, len(coef)))
+    scores_array = np.empty((design.n_samples, len(coef)))
+    cdef double[:, ::1] scores = scores_array
     _set_coef(&job, packed)
     _set_offset(&job, offset)
     job.scores, job.probabilities = &scores[0, 0], probabilities
     design.run(&_scores_chunk, &job.pass_)
-    return scores.base
+    return scores_array
 
 
 cdef void _log_sums_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexcept nogil:
@@ -262,12 +263,13 @@ def class_log_sums(Design design, coef, intercept, const double[:, ::1] offset=N
     pass."""
     cdef softmax_job job = _job(design, len(coef), 0, _padded(len(coef)))
     cdef const double[:, ::1] packed = _packed(coef, intercept, -np.inf, design.n_features)
-    cdef double[::1] log_sums = np.empty(design.n_samples)
+    log_sums_array = np.empty(design.n_samples)
+    cdef double[::1] log_sums = log_sums_array
     _set_coef(&job, packed)
     _set_offset(&job, offset)
     job.scores = &log_sums[0]
     design.run(&_log_sums_chunk, &job.pass_)
-    return log_sums.base
+    return log_sums_array
 
 
 cdef softmax_job _job(Design design, Py_ssize_t n_classes, Py_ssize_t partial_size, Py_ssize_t scratch_a_row,
@@ -303,13 +305,14 @@ cdef _packed(coef, intercept, double padding, Py_ssize_t n_features):
     cdef const double[:, :] of_features = coef
     cdef const double[:] of_intercept = intercept
     cdef Py_ssize_t K = of_features.shape[0], width = _padded(K), j, k
-    cdef double[:, ::1] packed = np.zeros((n_features + 1, width))
+    packed_array = np.zeros((n_features + 1, width))
+    cdef double[:, ::1] packed = packed_array
     for k in range(K):
         for j in range(n_features):
             packed[j, k] = of_features[k, j]
         packed[n_features, k] = of_intercept[k]
     packed[n_features, K:] = padding
-    return packed.base
+    return packed_array
 
 
 class SoftmaxHandle:
@@ -448,10 +451,12 @@ cdef class SoftmaxPasses(LocalPasses):
     cdef _unpacked(self, const double[::1] sums):
         """Coefficients (K, d) and intercepts (K,) from the intercepts' row and those of the features."""
         cdef Py_ssize_t K = self.n_classes, d = self.design.n_features, j, k
-        cdef double[:, ::1] coef = np.empty((K, d))
-        cdef double[::1] intercept = np.empty(K)
+        coef_array = np.empty((K, d))
+        cdef double[:, ::1] coef = coef_array
+        intercept_array = np.empty(K)
+        cdef double[::1] intercept = intercept_array
         for k in range(K):
             intercept[k] = sums[k]
             for j in range(d):
                 coef[k, j] = sums[(j + 1) * self._width + k]
-        return coef.base, intercept.base
+        return coef_array, intercept_array

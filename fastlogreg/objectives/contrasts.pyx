@@ -17,7 +17,8 @@ def contrasts(of_classes):
     cdef const double[:, :] rows = of_classes.reshape(len(of_classes), -1)
     cdef Py_ssize_t last = rows.shape[0] - 1, k, j
     cdef double root = sqrt(last + 1)
-    cdef double[:, ::1] reduced = np.empty((last, rows.shape[1]))
+    reduced_array = np.empty((last, rows.shape[1]))
+    cdef double[:, ::1] reduced = reduced_array
     cdef double[::1] shift = np.zeros(rows.shape[1])
     for k in range(last + 1):
         for j in range(rows.shape[1]):
@@ -27,7 +28,7 @@ def contrasts(of_classes):
     for k in range(last):
         for j in range(rows.shape[1]):
             reduced[k, j] = rows[k, j] - shift[j]
-    return reduced.base.reshape(last, *of_classes.shape[1:])
+    return reduced_array.reshape(last, *of_classes.shape[1:])
 
 
 def of_contrasts(of_contrasts_):
@@ -35,7 +36,8 @@ def of_contrasts(of_contrasts_):
     cdef const double[:, :] rows = of_contrasts_.reshape(len(of_contrasts_), -1)
     cdef Py_ssize_t last = rows.shape[0], k, j
     cdef double root = sqrt(last + 1)
-    cdef double[:, ::1] whole = np.empty((last + 1, rows.shape[1]))
+    whole_array = np.empty((last + 1, rows.shape[1]))
+    cdef double[:, ::1] whole = whole_array
     whole[last, :] = 0.0
     for k in range(last):
         for j in range(rows.shape[1]):
@@ -43,7 +45,7 @@ def of_contrasts(of_contrasts_):
     for k in range(last):
         for j in range(rows.shape[1]):
             whole[k, j] = rows[k, j] - whole[last, j] / (root - 1.0)
-    return whole.base.reshape(last + 1, *of_contrasts_.shape[1:])
+    return whole_array.reshape(last + 1, *of_contrasts_.shape[1:])
 
 
 @functools.lru_cache(maxsize=8)
@@ -72,7 +74,8 @@ def of_pair_grams(const double[:, :, :] grams, const double[::1] scale, Py_ssize
     """
     cdef Py_ssize_t n_outputs = n_classes - 1, w = scale.shape[0], a, b, pair, i, j
     cdef const double[:, ::1] of_pairs = _of_pairs(n_classes)
-    cdef double[:, :, :, ::1] matrix = np.empty((n_outputs, w, n_outputs, w))
+    matrix_array = np.empty((n_outputs, w, n_outputs, w))
+    cdef double[:, :, :, ::1] matrix = matrix_array
     cdef double[:, ::1] block = np.empty((w, w))
     cdef double factor
     for a in range(n_outputs):
@@ -87,7 +90,7 @@ def of_pair_grams(const double[:, :, :] grams, const double[::1] scale, Py_ssize
                 for j in range(i, w):
                     matrix[a, i, b, j] = matrix[a, j, b, i] = scale[i] * scale[j] * block[i, j]
                     matrix[b, j, a, i] = matrix[b, i, a, j] = matrix[a, i, b, j]
-    return matrix.base.reshape(n_outputs * w, n_outputs * w)
+    return matrix_array.reshape(n_outputs * w, n_outputs * w)
 
 
 cdef inline void _add_multiple(Py_ssize_t n, double factor, const double *values, double *sums) noexcept:

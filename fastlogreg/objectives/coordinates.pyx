@@ -52,7 +52,8 @@ cdef class Coordinates:
         """
         cdef const double[::1] mean_ = mean, variance_ = variance
         cdef Py_ssize_t d = mean_.shape[0], j
-        cdef double[::1] center = np.zeros(d), inverse_scale = np.zeros(d)
+        center_array, inverse_scale_array = np.zeros(d), np.zeros(d)
+        cdef double[::1] center = center_array, inverse_scale = inverse_scale_array
         cdef double square
         for j in range(d):
             if fit_intercept:
@@ -62,7 +63,7 @@ cdef class Coordinates:
                 inverse_scale[j] = 1.0 / sqrt(curvature * square + of_penalty[j]) + 0.0 * square
             elif keep_constant and of_penalty[j] > 0:
                 inverse_scale[j] = 1.0 / sqrt(of_penalty[j])
-        return cls(center.base, inverse_scale.base, 1.0 / sqrt(curvature), fit_intercept)
+        return cls(center_array, inverse_scale_array, 1.0 / sqrt(curvature), fit_intercept)
 
     @property
     def finite(self):
@@ -76,8 +77,10 @@ cdef class Coordinates:
     def to_coef(self, const double[::1] parameters):
         """Coefficients (K, d) and intercepts (K,) of the parameters."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, K = parameters.shape[0] // width
-        cdef double[:, ::1] coef = np.empty((K, d))
-        cdef double[::1] intercept = np.zeros(K)
+        coef_array = np.empty((K, d))
+        cdef double[:, ::1] coef = coef_array
+        intercept_array = np.zeros(K)
+        cdef double[::1] intercept = intercept_array
         cdef const double *row = &parameters[0]
         cdef double of_center
         cdef Py_ssize_t k, j
@@ -89,12 +92,13 @@ cdef class Coordinates:
             if self.fit_intercept:
                 intercept[k] = row[d] * self.inverse_intercept_scale - of_center
             row += width
-        return coef.base, intercept.base
+        return coef_array, intercept_array
 
     def from_coef(self, const double[:, :] coef, const double[:] intercept):
         """Parameters of the coefficients (K, d) and intercepts (K,): `to_coef` undone."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j
-        cdef double[:, ::1] parameters = np.zeros((coef.shape[0], width))
+        parameters_array = np.zeros((coef.shape[0], width))
+        cdef double[:, ::1] parameters = parameters_array
         cdef double of_center
         for k in range(coef.shape[0]):
             of_center = 0.0
@@ -104,12 +108,13 @@ cdef class Coordinates:
                     of_center += coef[k, j] * self._center[j]
             if self.fit_intercept:
                 parameters[k, d] = (intercept[k] + of_center) / self.inverse_intercept_scale
-        return parameters.base.ravel()
+        return parameters_array.ravel()
 
     def gradient(self, const double[:, ::1] of_coef, const double[::1] of_intercept, double factor):
         """`factor` times the gradient in the parameters, from that in coefficients (K, d) and intercepts (K,)."""
         cdef Py_ssize_t d = self._center.shape[0], K = of_coef.shape[0], k, j, i = 0
-        cdef double[::1] gradient = np.empty(K * (d + self.fit_intercept))
+        gradient_array = np.empty(K * (d + self.fit_intercept))
+        cdef double[::1] gradient = gradient_array
         for k in range(K):
             for j in range(d):
                 gradient[i] = factor * self._inverse_scale[j] * (of_coef[k, j] - of_intercept[k] * self._center[j])
@@ -117,7 +122,7 @@ cdef class Coordinates:
             if self.fit_intercept:
                 gradient[i] = factor * self.inverse_intercept_scale * of_intercept[k]
                 i += 1
-        return gradient.base
+        return gradient_array
 
     def gram(self, const double[:, ::1] centered, double factor, const double[::1] ridge=None):
         """`factor` times a Gram matrix of centered columns and ones (d + 1, d + 1), in the parameters of one output,

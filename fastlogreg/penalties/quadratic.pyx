@@ -62,12 +62,13 @@ class Quadratic:
         cdef const double[::1] of_column = self.curvatures(len(coordinates.center))
         cdef const double[::1] inverse_scale = coordinates.inverse_scale
         cdef Py_ssize_t d = of_column.shape[0], width = d + coordinates.fit_intercept, k, j
-        cdef double[::1] curvature = np.zeros(n_outputs * width)
+        curvature_array = np.zeros(n_outputs * width)
+        cdef double[::1] curvature = curvature_array
         for k in range(n_outputs):
             for j in range(d):
                 curvature[k * width + j] = of_column[j] * inverse_scale[j] * inverse_scale[j]
         return QuadraticInParameters(
-            curvature.base, center, is_strict=self.is_strict, is_uniform=self.is_uniform, is_zero=self.is_zero)
+            curvature_array, center, is_strict=self.is_strict, is_uniform=self.is_uniform, is_zero=self.is_zero)
 
 
 cdef class QuadraticInParameters:

@@ -4,9 +4,8 @@ import numpy as np
 
 from libc.math cimport fabs, tanh
 from libc.string cimport memset
-from scipy.linalg.cython_blas cimport dtrsv
-from scipy.linalg.cython_lapack cimport dpotrf
 
+from fastlogreg.runtime.blas cimport dpotrf, dtrsv
 from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels, targets
 from fastlogreg.data.rows cimport RowBlock
 from fastlogreg.steps.base cimport Steps

@@ -4,17 +4,16 @@ from types import SimpleNamespace
 
 import numpy as np
 
-from scipy.linalg.cython_blas cimport dsymv, dtrsv
-
-from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view
-from fastlogreg.steps.newton cimport STALE, TRUSTED_GAP, factorize
 from fastlogreg.data.rows cimport RowBlock
+from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view
+from fastlogreg.runtime.blas cimport dsymv, dtrsv
 from fastlogreg.steps.base cimport Steps
+from fastlogreg.steps.newton cimport STALE, TRUSTED_GAP, factorize
 
 from fastlogreg.curvature.drawn_rows import drawn_rows
 from fastlogreg.curvature.quasi_newton import InverseHessian
-from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 from fastlogreg.data.rows import writable
+from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 
 # Rows of a block, or twice as many as columns if that is more: enough to bear the cost of the products with the
 # curvature of the samples before.
