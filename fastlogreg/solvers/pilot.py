@@ -1,8 +1,6 @@
-"""From the optimum of a sample of the rows to that of all rows, by quasi-Newton steps with the sample's Hessian.
+"""From the optimum of a sample of the rows to that of all rows: a few quasi-Newton steps with the sample's Hessian.
 
-There are a few steps, of one pass each.
-
-Where the steps contract too slowly for that, Newton's method takes over: see `fastlogreg.solvers.newton`.
+Each step takes one pass. Where they contract too slowly, Newton's method goes on: see `fastlogreg.solvers.newton`.
 """
 
 import numpy as np
@@ -21,7 +19,7 @@ ESTIMATE_MARGIN = 0.3
 
 def pilot_steps(objective, progress, limits, minimizer):
     """The `Progress` with the `Solution`, or with the point from which a Hessian of all rows and a step with it are the
-    shorter way. If the sample misleads, it has the parameters to start from as they were, in coordinates of all rows.
+    shorter way. If the sample misleads, the `Progress` as it was, in coordinates of all rows.
 
     ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective. The objective loses its
     pilot, whose memory is no longer needed. Points keep no logits: hardly a step needs a line search, and with few
@@ -29,7 +27,8 @@ def pilot_steps(objective, progress, limits, minimizer):
     """
     point, solve = _first_point(objective, progress.parameters, minimizer)
     if not point.value <= objective.value_without_coefficients():
-        return Progress(objective.restandardize(progress.parameters))
+        progress.parameters = objective.restandardize(progress.parameters)
+        return progress
     limits.on_iteration(0, point)
     model = InverseHessian(solve)
     estimate, calibration = np.inf, 1.0
