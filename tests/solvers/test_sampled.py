@@ -87,7 +87,15 @@ class TestBlock:
         assert block is None or np.isfinite(block._stretch).all()
         only = np.ones(N)
         only[SampledBlock.of(objective_of(X, y))._rows] = 0.0
-        assert SampledBlock.of(objective_of(X, y, sample_weight=only)) is None
+        objective = objective_of(X, y, sample_weight=only)
+        assert SampledBlock.of(objective) is None
+        progress, passes = Progress(objective.start()), objective.n_passes
+        assert sampled_steps(objective, progress, Limits(1e-4, 100, lambda *_: None)) is progress
+        assert progress.point is None
+        assert objective.n_passes == passes
+        solution = auto(objective, objective.start(), tol=1e-4, max_iter=200, on_iteration=lambda *_: None)
+        assert "sampled" not in solution.ways
+        assert solution.gap <= 1e-9 * solution.point.value
 
     @pytest.mark.parametrize("fit_intercept", [True, False])
     @pytest.mark.parametrize("weighted", [True, False])
