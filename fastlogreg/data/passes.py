@@ -2,9 +2,9 @@
 
 A holder of rows answers with sums over its samples: scalars, vectors of K d numbers and matrices of (d + 1)^2. Vectors
 of n numbers (logits, residuals, curvatures) stay with it: others address the point they belong to by a *handle* that
-`Passes.evaluate` gives out, and never look into it; its ``forget()`` frees what of the size of n it holds. So an array
-in memory, a file and the workers of a cluster look the same to an objective, and how much they send in a pass depends
-on K and d alone.
+`Passes.evaluate` gives out. All that they know of it is that it has the point's ``coef`` and ``intercept``, and that its
+``forget()`` frees what of the size of n it holds. So an array in memory, a file and the workers of a cluster look the
+same to an objective, and how much they send in a pass depends on K and d alone.
 
 Shapes: n samples, d features, K classes. Coefficients ``coef`` are (1, d) for two classes, whose one row belongs to the
 second, else (K, d); ``intercept`` is (1,) or (K,). Logits are ``intercept + X coef' + offset``. All sums are weighted,
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastlogreg.data.binary_passes import BinaryPasses
+from fastlogreg.data.samples import Samples
 from fastlogreg.data.softmax_passes import SoftmaxPasses
 
 Array = NDArray[np.float64]
@@ -89,6 +90,13 @@ class Passes(Protocol):
     is_mostly_zero: bool = False
     local: Any = None
 
+    def describe(self, samples: Samples, n_features: int) -> None:
+        """Set what samples at hand tell: all attributes without a default."""
+        self.n_samples, self.n_features, self.n_classes = len(samples), n_features, samples.n_classes
+        self.total_weight, self.mean_target, self.n_passes = samples.total_weight, samples.mean_target, 0
+        self.has_labels, self.least_weight = samples.has_labels, samples.least_weight
+        self.has_offset = samples.offset is not None
+
     @property
     def n_entries(self) -> int:
         return self.n_samples * self.n_features
@@ -105,8 +113,18 @@ class Passes(Protocol):
         ...
 
     def line(self, start: Any, end: Any, t: float) -> tuple[float, float, float]:
-        """The summed loss, and its first and second derivative in t, at ``start + t (end - start)``, two handles."""
-        ...
+        """The summed loss, and its first and second derivative in t, at ``start + t (end - start)``, two handles.
+
+        By default from an evaluation and a product with the Hessian there: two passes or three.
+        """
+        coef, intercept = end.coef - start.coef, end.intercept - start.intercept
+        loss, *slope, handle = self.evaluate(start.coef + t * coef, start.intercept + t * intercept, keep=False)
+        curved = self.hessian(handle).dot(coef, intercept)
+        return (
+            loss,
+            float(np.vdot(slope[0], coef) + slope[1] @ intercept),
+            float(np.vdot(curved[0], coef) + curved[1] @ intercept),
+        )
 
     def largest_logit_change(self, start: Any, end: Any) -> float:
         """The largest change of a logit between two handles, for several classes of the difference of any two logits of
