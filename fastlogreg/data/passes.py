@@ -2,8 +2,8 @@
 
 A holder of rows answers with sums over its samples: scalars, vectors of K d numbers and matrices of (d + 1)^2. Vectors
 of n numbers (logits, residuals, curvatures) stay with it: others address the point they belong to by a *handle* that
-`Passes.evaluate` gives out. All that they know of it is that it has the point's ``coef`` and ``intercept``, and that its
-``forget()`` frees what of the size of n it holds. So an array in memory, a file and the workers of a cluster look the
+`Passes.evaluate` gives out. A handle has the point's ``coef`` and ``intercept``, and its ``forget()`` frees what of the
+size of n it holds; nothing else of it is known. So an array in memory, a file and the workers of a cluster look the
 same to an objective, and how much they send in a pass depends on K and d alone.
 
 Shapes: n samples, d features, K classes. Coefficients ``coef`` are (1, d) for two classes, whose one row belongs to the
