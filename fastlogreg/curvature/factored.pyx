@@ -33,9 +33,12 @@ cdef class FactoredHessian:
     ----------
     point : Point or None
         Where it is the Hessian.
+    columns : None
+        It is that of an objective's own parameters: see `fastlogreg.curvature.conditioned`.
     """
 
     cdef readonly object point
+    columns = None
     cdef object _flat
     cdef double[:, ::1] _triangles  # the matrix above the diagonal, its factor below
     cdef double[::1] _diagonal      # of the one that is not in use
@@ -70,6 +73,11 @@ cdef class FactoredHessian:
             self._largest, self._least = eigenvalues[-1], ROUNDING * eigenvalues[-1]
             self._set_eigen(curved, eigenvalues, vectors, eigenvalues > NEGLIGIBLE * self._largest)
             self._blurred = vectors[:, eigenvalues <= BLURRED * self._largest]
+
+    @property
+    def is_singular(self):
+        """Whether Cholesky failed, so that rounding blurs or hides some of the curvature."""
+        return self._eigen is not None
 
     def _set_eigen(self, curved, eigenvalues, vectors, kept):
         self._eigen = curved, eigenvalues[kept], vectors[:, kept]

@@ -6,6 +6,7 @@ see `fastlogreg.curvature.pilot` for the rates. The diagonal of all columns is k
 """
 
 import numpy as np
+import scipy.linalg
 
 from fastlogreg.curvature.factored import FactoredHessian, diagonal_inverse
 from fastlogreg.curvature.pilot import MIN_CARRIERS, stratified_rows
@@ -17,6 +18,8 @@ SHARE = 1 / 12
 MAX_COLUMNS = 256
 # A column whose mean square in the sample is less than a tenth of that in all rows is better left to the diagonal.
 KNOWN = 0.1
+# A column depends on those before it that leave less than this part of its diagonal entry.
+DEPENDENT = 1e-8
 
 
 class SampledBlock:
@@ -68,8 +71,22 @@ class SampledBlock:
         """
         places, ridge = self._places, self._objective.penalty.curvature
         squares = hessian.mean_curvature() * self._mean_squares
+        matrix = self._matrix(hessian)
+        unseen = np.where(self._known, MIN_CARRIERS / len(self._rows), 1.0)
+        matrix[np.diag_indices_from(matrix)] += unseen * squares[places]
+        return diagonal_inverse(squares + ridge, FactoredHessian(matrix), places)
+
+    def has_dependent_columns(self, hessian):
+        """Whether some of the columns are combinations of others but for a part that neither rows nor penalty weigh."""
+        matrix = self._matrix(hessian)
+        seen = np.flatnonzero(np.diagonal(matrix))
+        matrix = matrix[np.ix_(seen, seen)]
+        factor, info = scipy.linalg.lapack.dpotrf(matrix)
+        return info != 0 or bool(np.any(np.diagonal(factor) ** 2 < DEPENDENT * np.diagonal(matrix)))
+
+    def _matrix(self, hessian):
+        """The block as the sample knows it, with the penalty."""
         gram = self._design.gram(hessian.of_loss.curvature[self._rows], self._coordinates.center)
         matrix = self._coordinates.gram(gram, 1.0 / self._total_weight) * np.outer(self._stretch, self._stretch)
-        unseen = np.where(self._known, MIN_CARRIERS / len(self._rows), 1.0)
-        matrix[np.diag_indices_from(matrix)] += ridge[places] + unseen * squares[places]
-        return diagonal_inverse(squares + ridge, FactoredHessian(matrix), places)
+        matrix[np.diag_indices_from(matrix)] += self._objective.penalty.curvature[self._places]
+        return matrix

@@ -8,7 +8,7 @@ from fastlogreg.data.pointwise cimport targets_of
 from fastlogreg.kernels.dispatch cimport targets
 
 from fastlogreg.data.dual import Dual
-from fastlogreg.data.pointwise import cross_entropy, cross_entropy_on_line, largest_difference
+from fastlogreg.data.pointwise import cross_entropy, cross_entropy_on_line, largest_change
 
 
 cdef class BinaryHandle:
@@ -110,7 +110,23 @@ cdef class BinaryPasses(LocalPasses):
             start.logits, end.logits, t, samples.target, samples.weight, self.design.n_threads)
 
     def largest_logit_change(self, start, end):
-        return largest_difference(start.logits[np.newaxis], end.logits[np.newaxis])
+        return largest_change(start.logits[np.newaxis], end.logits[np.newaxis])
+
+    def beyond(self, start, end, Py_ssize_t most):
+        """``sum_i s_i h_i (t_i - c_i) x_i`` over the samples whose logits change by t_i, more than one, between two
+        handles, with c_i = 1 or -1 of the same sign and h_i the curvature at the start: for the coefficients (1, d) and
+        the intercept (1,). None for more than `most` such samples.
+        """
+        with np.errstate(invalid="ignore", over="ignore"):
+            change = end.logits - start.logits
+        rows = np.flatnonzero(~(np.abs(change) <= 1.0))
+        if len(rows) > most or not np.isfinite(change[rows]).all():
+            return None
+        taken, logits, change = self.take(rows), start.logits[rows], change[rows]
+        weighted = np.empty_like(logits)
+        cross_entropy(logits, taken.samples.target, taken.samples.weight, curvature_out=weighted)
+        weighted *= change - np.sign(change)
+        return taken.design.hessian_dot(weighted[np.newaxis], np.zeros((1, self.n_features)), np.ones(1))
 
     def hessian(self, handle):
         return BinaryHessian(self, handle)

@@ -21,6 +21,8 @@ from fastlogreg.kernels.dispatch cimport (
 cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
 # Values that are compared with one in one go: they stay in the first-level cache.
 ONES_AT_ONCE = 4096
+# A column lies far from zero if its variance is this part of its squared mean at most.
+FAR = 1e-6
 
 
 cdef inline double _sum(const double *values, Py_ssize_t count) noexcept nogil:
@@ -50,6 +52,9 @@ cdef class CSRDesign(Design):
     Where all entries are one, passes do not read them.
     """
 
+    cdef object _near   # the same matrix with columns far from zero counted from near their means; None: not known yet
+    cdef object _shift
+
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
         self._keep_alive = data, indices, indptr = csr_arrays(X)
@@ -63,9 +68,43 @@ cdef class CSRDesign(Design):
         else:
             self.kernels = self.pointwise.of_layout[CSR_F32_I32 if indices.itemsize == 4 else CSR_F32_I64]
 
+    def moments(self, const double[::1] weight=None):
+        """Weighted means (d,) and mean squares about them (d,) of the columns: see `Design.moments`.
+
+        Sums about zero lose the digits of a column far from zero. Such a column has no zeros, so that its entries are
+        counted from a value near its mean from then on, here and in Gram matrices, in a copy of all entries.
+        """
+        mean, variance = Design.moments(self, weight)
+        if self._near is None:
+            far = np.flatnonzero(~(variance > FAR * mean * mean) & (mean != 0))
+            self._near = self._counted_from(far, mean) if len(far) else self
+        if self._near is not self:
+            near_mean, near_variance = self._near.moments(weight)
+            moved = self._shift != 0
+            mean[moved], variance[moved] = (self._shift + near_mean)[moved], near_variance[moved]
+        return mean, variance
+
+    def _counted_from(self, far, mean):
+        """The same matrix with full columns, of those at `far`, counted from their `mean`; itself where none is full.
+        """
+        matrix = self._matrix().copy()
+        matrix.sum_duplicates()
+        is_full = np.bincount(matrix.indices, minlength=self.n_features)[far] == self.n_samples
+        if not is_full.any():
+            return self
+        self._shift = np.zeros(self.n_features)
+        self._shift[far[is_full]] = mean[far[is_full]]
+        values = matrix.data.astype(np.float64) - self._shift[matrix.indices]
+        near = CSRDesign(sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape), self.n_threads)
+        near._near = near
+        return near
+
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
         self.check_gram(weight, center)
+        if self._near is not None and self._near is not self:
+            self.n_passes += 1
+            return self._near.gram(weight, center - self._shift)
         cdef Py_ssize_t d = self.n_features, n_entries = self.count_entries()
         cdef Py_ssize_t work = n_entries + n_entries // self.n_samples * n_entries // 3
         cdef Py_ssize_t chunk_limit = max(work // (16 * d * d), min(4, n_entries // (d * d)))
@@ -83,6 +122,8 @@ cdef class CSRDesign(Design):
         self.check_columns(center)
         self.check_columns(scale)
         self.n_passes += 2
+        if self._near is not None and self._near is not self:
+            return self._near.sample_gram(center - self._shift, scale)
         matrix = self._matrix()
         values = matrix.data * np.asarray(scale)[matrix.indices]
         scaled = sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)

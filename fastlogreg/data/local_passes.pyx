@@ -70,6 +70,13 @@ cdef class LocalPasses:
     def take(self, rows):
         return type(self)(self.design.take(rows), self.samples.take(rows))
 
+    def take_from(self, handle, rows):
+        """Passes over a copy of these rows (m,), whose logits begin with those at a handle: coefficients count from
+        there.
+        """
+        samples = self.samples.take(rows).with_offset(handle.logits[rows])
+        return type(self)(self.design.take(rows), samples)
+
     def over(self, Design design):
         """The same samples over another matrix."""
         return type(self)(design, self.samples)

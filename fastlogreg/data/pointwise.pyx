@@ -14,6 +14,9 @@ cdef Py_ssize_t MIN_CHUNK_SAMPLES = 8 * 1024
 cdef Py_ssize_t MIN_THREAD_SAMPLES = 50 * 1000
 cdef enum:
     MAX_CHUNKS = 64
+# A sample whose logit is larger than this has a curvature below 1e-217, which no sum can hold beside others, and which
+# way it goes on from there makes no difference.
+cdef double SATURATED = 500.0
 
 
 cdef struct pointwise_job:
@@ -149,16 +152,23 @@ def sigmoid(const double[::1] logits, *, double[::1] prob_out=None, double[::1] 
         run_chunks(&_sigmoid_chunk, &job, job.n_chunks, job.n_threads)
 
 
-def largest_difference(const double[:, ::1] a, const double[:, ::1] b):
-    """The largest |a - b|; NaN counts as infinite."""
+def largest_change(const double[:, ::1] start, const double[:, ::1] end):
+    """The largest |end - start| of two arrays of logits, without what lies beyond SATURATED; infinite where one is not
+    finite.
+    """
     cdef Py_ssize_t k, i
-    cdef double largest = 0.0, difference
-    if a.shape[0] != b.shape[0] or a.shape[1] != b.shape[1]:
-        raise ValueError("a and b differ in shape")
+    cdef double largest = 0.0, change, not_finite = 0.0
+    if start.shape[0] != end.shape[0] or start.shape[1] != end.shape[1]:
+        raise ValueError("start and end differ in shape")
     with nogil:
-        for k in range(a.shape[0]):
-            for i in range(a.shape[1]):
-                difference = fabs(a[k, i] - b[k, i])
-                if not difference <= largest:
-                    largest = difference if difference == difference else INFINITY
-    return largest
+        for k in range(start.shape[0]):
+            for i in range(start.shape[1]):
+                not_finite += 0.0 * (end[k, i] - start[k, i])  # NaN where it is not
+                change = fabs(_unsaturated(end[k, i]) - _unsaturated(start[k, i]))
+                if change > largest:
+                    largest = change
+    return largest if not_finite == 0 else INFINITY
+
+
+cdef inline double _unsaturated(double logit) noexcept nogil:
+    return min(max(logit, -SATURATED), SATURATED)

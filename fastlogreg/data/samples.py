@@ -49,6 +49,10 @@ class Samples:
             self.n_classes,
         )
 
+    def with_offset(self, offset):
+        """The same samples with other offsets."""
+        return Samples(self.target, self.weight, offset, self.n_classes)
+
     @property
     def weight_or_ones(self):
         """The weights (n,)."""

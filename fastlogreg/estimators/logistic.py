@@ -22,7 +22,7 @@ from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
 from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels, encode_probabilities
 from fastlogreg.penalties import Quadratic
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
-from fastlogreg.solvers import SOLVERS, Stop, accuracy_asked, early_end, problem
+from fastlogreg.solvers import SOLVERS, Stop, accuracy_asked, early_end, judged, problem
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
@@ -334,6 +334,7 @@ class LogisticRegression(
             solution = SOLVERS[name](objective, start, **limits, **options)
         except _StopRequested as request:
             solution = early_end(objective, request.point, self.tol, request.n_iter, Stop.REQUESTED)
+        solution = judged(objective, solution)
         return solution, loss_curve, solution.ways or ways or [name]
 
     def _report(self, solution):
@@ -373,7 +374,9 @@ def _no_optimum(solution):
     if solution.stop is Stop.SEPARABLE:
         part, reached = "", "all training samples on their right sides"
     else:
-        part, reached = " in part", f"the objective within {_relative_gap(solution):.1e} of its infimum, relatively"
+        gap = _relative_gap(solution)
+        within = f"within {gap:.1e} of" if np.isfinite(gap) else "an unknown distance from"
+        part, reached = " in part", f"the objective {within} its infimum, relatively"
     return (
         f"The classes are separable{part}: without a penalty the coefficients are unbounded and no optimum exists. "
         f"The fit stopped after {solution.n_iter} iterations with {reached}. "

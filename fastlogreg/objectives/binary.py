@@ -7,6 +7,9 @@ import numpy as np
 
 from fastlogreg.objectives.objective import Hessian, Objective
 
+# Samples of which a copy costs less than a pass.
+FEW_SAMPLES = 0.1
+
 
 class BinaryObjective(Objective):
     """The mean objective of two classes."""
@@ -32,6 +35,14 @@ class BinaryObjective(Objective):
     def hessian(self, point):
         """The `BinaryHessian` at a point; no pass over X yet."""
         return BinaryHessian(self, point)
+
+    def beyond(self, start, end):
+        """What the changes of logits by more than one, between two points, add beyond that to the product of the loss's
+        Hessian at the start with the step. None where these are many, or not at hand.
+        """
+        local, most = self.passes.local, int(FEW_SAMPLES * self.n_samples) + 1
+        sums = None if local is None else local.beyond(start.handle, end.handle, most)
+        return None if sums is None else self.gradient_in_parameters(*sums)
 
     def fullest_columns(self, count):
         """The objective of the columns with the most entries alone, in these coordinates, and the places of its

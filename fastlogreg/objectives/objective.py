@@ -211,11 +211,12 @@ class Objective:
         """Whether a value this low shows that a hyperplane separates the classes, and no penalty bounds it.
 
         A mean loss below the least weight's share of log 2 leaves no sample a loss of log 2, so none is misclassified
-        and longer coefficients are better without end. Offsets may be what puts the samples on their sides.
+        and longer coefficients are better without end; below a sixteenth of that they are well on their sides. Offsets
+        may be what puts the samples there.
         """
         if not self.penalty.is_zero or self.passes.has_offset or not self.passes.has_labels:
             return False
-        return point.value * self.total_weight < self.passes.least_weight * np.log(2)
+        return point.value * self.total_weight < self.passes.least_weight * np.log(2) / 16
 
 
 class Hessian:

@@ -144,10 +144,12 @@ cdef class QuadraticInParameters:
         penalty_gap : float
             ``sum_j (rho_j - curvature_j v_j)^2 / (2 curvature_j)`` of the residual rho, Fenchel and Young's gap of a
             quadratic, wherever its centre; residuals within `rounding` count as zero.
+        doubt : float
+            What `rounding` in each residual may add to that.
         """
         cdef const double[::1] ridge = self._curvature
         cdef Py_ssize_t j
-        cdef double largest_residual = 0.0, largest_slope = 0.0, loss_curvature = 0.0, penalty_gap = 0.0, mismatch
+        cdef double largest_residual = 0.0, largest_slope = 0.0, loss_curvature = 0.0, penalty_gap = 0.0, doubt = 0.0, mismatch
         cdef bint penalised = False
         for j in range(direction.shape[0]):
             largest_slope = max(largest_slope, fabs(gradient[j]))
@@ -156,10 +158,11 @@ cdef class QuadraticInParameters:
                 penalised = True
                 mismatch = (residual[j] if fabs(residual[j]) > rounding else 0.0) - ridge[j] * direction[j]
                 penalty_gap += mismatch * mismatch / ridge[j]
+                doubt += rounding * (rounding + 2.0 * fabs(mismatch)) / ridge[j]
             elif residual[j] != residual[j]:
                 largest_residual = INFINITY
             else:
                 largest_residual = max(largest_residual, fabs(residual[j]))
         cdef bint strictly = largest_residual <= max(EXPLAINED * largest_slope, rounding)
         cdef bint nearly = not penalised and largest_residual <= NEARLY_EXPLAINED * largest_slope
-        return strictly or nearly, strictly, loss_curvature, 0.5 * penalty_gap
+        return strictly or nearly, strictly, loss_curvature, 0.5 * penalty_gap, 0.5 * doubt

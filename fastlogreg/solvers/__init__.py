@@ -21,8 +21,9 @@ from fastlogreg.solvers.gap import accuracy_asked, early_end
 from fastlogreg.solvers.gd import gd
 from fastlogreg.solvers.lbfgs import lbfgs
 from fastlogreg.solvers.progress import Solution, Stop
+from fastlogreg.solvers.separation import judged
 from fastlogreg.solvers.sgd import sgd
 
 SOLVERS = {"gd": gd, "lbfgs": lbfgs, "newton": auto, "sgd": sgd}
 
-__all__ = ["SOLVERS", "Solution", "Stop", "accuracy_asked", "auto", "early_end", "gd", "lbfgs", "problem", "sgd"]
+__all__ = ["SOLVERS", "Solution", "Stop", "accuracy_asked", "auto", "early_end", "gd", "judged", "lbfgs", "problem", "sgd"]

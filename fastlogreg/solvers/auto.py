@@ -10,7 +10,7 @@ from fastlogreg.solvers.dual import dual_steps
 from fastlogreg.solvers.newton import newton_steps
 from fastlogreg.solvers.pilot import pilot_steps
 from fastlogreg.solvers.preconditioned import preconditioned_steps
-from fastlogreg.solvers.progress import Limits, Progress
+from fastlogreg.solvers.progress import Limits, Progress, Stop
 from fastlogreg.solvers.row_span import row_span_steps
 from fastlogreg.solvers.sampled import sampled_steps
 
@@ -24,12 +24,12 @@ def problem(passes, penalty, *, fit_intercept, with_pilot=True):
     return objective_with_pilot(passes, penalty, fit_intercept=fit_intercept, rows_of_pilot=plan.pilot_rows)
 
 
-def auto(objective, start, *, tol, max_iter, on_iteration, on_way=lambda way: None):
+def auto(objective, start, *, tol, max_iter, on_iteration, on_way=lambda way: None, is_pilot=False):
     """Minimise by the ways that the plan chooses: see the package for the signature that solvers share.
 
-    ``on_way(way)`` is called with each `Way` before it begins.
+    ``on_way(way)`` is called with each `Way` before it begins; for `is_pilot` see `Limits`.
     """
-    limits, progress, tried, led = Limits(tol, max_iter, on_iteration), Progress(start), [], []
+    limits, progress, tried, led = Limits(tol, max_iter, on_iteration, is_pilot), Progress(start), [], []
     while progress.solution is None:
         way = plan.next_way(objective, progress, limits, tried)
         on_way(way)
@@ -41,13 +41,15 @@ def auto(objective, start, *, tol, max_iter, on_iteration, on_way=lambda way: No
     return progress.solution
 
 
-def _minimizer(objective, start, tol, max_iter):
-    """The point that minimises an objective of moderate size."""
-    return auto(objective, start, tol=tol, max_iter=max_iter, on_iteration=lambda *_: None).point
+def _minimizer(objective, start, tol, max_iter, is_pilot=False):
+    """The point that minimises an objective of moderate size; None for a pilot that is given up."""
+    options = {"max_iter": max_iter, "on_iteration": lambda *_: None, "is_pilot": is_pilot}
+    solution = auto(objective, start, tol=tol, **options)
+    return None if solution.stop is Stop.GIVEN_UP else solution.point
 
 
 _STAGES = {
-    "pilot": functools.partial(pilot_steps, minimizer=functools.partial(_minimizer, max_iter=plan.MAX_PILOT_ITER)),
+    "pilot": functools.partial(pilot_steps, minimizer=functools.partial(_minimizer, max_iter=plan.MAX_PILOT_ITER, is_pilot=True)),
     "row-span": functools.partial(row_span_steps, minimizer=_minimizer),
     "sampled": sampled_steps,
     "dual": dual_steps,

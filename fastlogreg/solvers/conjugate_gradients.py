@@ -82,7 +82,7 @@ class ConjugateGradients:
                 if iteration * gain <= self._accuracy * gained:
                     break
             elif penalty.is_strict:
-                *_, loss_curvature, penalty_gap = penalty.conjugate_gap(
+                *_, loss_curvature, penalty_gap, _ = penalty.conjugate_gap(
                     direction, residual, gradient, gradient_rounding(point)
                 )
                 if 0.5 * loss_curvature + penalty_gap <= gained + 0.5 * accuracy:

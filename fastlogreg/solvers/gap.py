@@ -33,7 +33,7 @@ def newton_step(objective, point, accuracy):
         direction = Direction.of(objective, point, FactoredHessian.of(objective, point), accuracy)
     else:
         direction = ConjugateGradients(objective).direction(point, accuracy)
-    return step_along(objective, point, direction)
+    return step_along(objective, point, direction, accuracy)
 
 
 def gap_from_gradient(objective, point):
@@ -68,8 +68,8 @@ def newton_end(objective, point, tol, n_iter):
     step = newton_step(objective, point, accuracy)
     better = minimize_on_line(objective, point, step.end)
     gap = step.gap_of(better or point, point)
-    if gap <= accuracy:
-        return Solution(better or point, gap, n_iter, arrived(step), step.proven)
+    if gap <= accuracy_asked(better or point, tol):
+        return Solution(better or point, gap, n_iter, Stop.CONVERGED, step.proven, step.logit_change)
     return better
 
 
@@ -77,8 +77,7 @@ def early_end(objective, point, tol, n_iter, stop):
     """`point` as the solution, with the gap that a Newton step shows; `stop` says why, unless that is small enough."""
     accuracy = accuracy_asked(point, tol)
     step = newton_step(objective, point, accuracy)
-    end = end_at_infimum(step, point, accuracy, n_iter)
-    return end or Solution(point, step.gap, n_iter, arrived(step) if step.gap <= accuracy else stop, step.proven)
+    return Solution(point, step.gap, n_iter, stop_of(step, accuracy, stop), step.proven, step.logit_change)
 
 
 def end_at_infimum(step, point, accuracy, n_iter):
@@ -88,6 +87,6 @@ def end_at_infimum(step, point, accuracy, n_iter):
     return Solution(point, step.gap_to_infimum, n_iter, Stop.PARTLY_SEPARABLE, proven=False)
 
 
-def arrived(step):
-    """The `Stop` of a solver whose last `NewtonStep` shows that the gap is small enough."""
-    return Stop.CONVERGED if step.gap_to_infimum == math.inf else Stop.PARTLY_SEPARABLE
+def stop_of(step, accuracy, otherwise):
+    """The `Stop` at the start of a `NewtonStep`: `otherwise` unless its gap is at most `accuracy`."""
+    return Stop.CONVERGED if step.gap <= accuracy else otherwise

@@ -13,6 +13,7 @@ import numpy as np
 from fastlogreg.solvers.gap import accuracy_asked, early_end, newton_end
 from fastlogreg.solvers.newton_step import VALUE_NOISE
 from fastlogreg.solvers.progress import Solution, Stop
+from fastlogreg.solvers.separation import separable_end
 
 
 def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step=None):
@@ -50,8 +51,8 @@ def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step
         on_iteration(n_iter, point)
         if not np.isfinite(point.value):
             raise FloatingPointError(f"gradient descent with step {step:g} diverged: try a shorter one")
-        if objective.proves_separable(point):
-            return Solution(point, point.value, n_iter, Stop.SEPARABLE)
+        if (end := separable_end(objective, point, n_iter)) is not None:
+            return end
     return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
 
 

@@ -10,6 +10,7 @@ from fastlogreg.curvature.quasi_newton import InverseHessian
 from fastlogreg.solvers.gap import accuracy_asked, early_end, newton_end
 from fastlogreg.solvers.line_search import minimize_on_line
 from fastlogreg.solvers.progress import Solution, Stop
+from fastlogreg.solvers.separation import separable_end
 
 
 def lbfgs(objective, start, *, tol, max_iter, on_iteration):
@@ -34,6 +35,6 @@ def lbfgs(objective, start, *, tol, max_iter, on_iteration):
         model.update(point, better)
         point, spare = better, point
         on_iteration(n_iter, point)
-        if objective.proves_separable(point):
-            return Solution(point, point.value, n_iter, Stop.SEPARABLE)
+        if (end := separable_end(objective, point, n_iter)) is not None:
+            return end
     return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)

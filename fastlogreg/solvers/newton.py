@@ -12,13 +12,15 @@ is derived at `fastlogreg.solvers.newton_step.step_along`.
 
 import math
 
+from fastlogreg.curvature.conditioned import ConditionedColumns
 from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.solvers import plan
 from fastlogreg.solvers.conjugate_gradients import ConjugateGradients
-from fastlogreg.solvers.gap import accuracy_asked, arrived, early_end, end_at_infimum
+from fastlogreg.solvers.gap import accuracy_asked, early_end, end_at_infimum, stop_of
 from fastlogreg.solvers.newton_step import Direction, step_along
 from fastlogreg.solvers.progress import Progress, Solution, Stop
 from fastlogreg.solvers.refined_model import StepSearch
+from fastlogreg.solvers.separation import Separation, separable_end
 
 # A step that leaves more than this part of its slope was too short, as on nearly separable classes: a better length
 # costs a pass, and spares a Hessian or the products of a direction. Where the search itself takes passes, only steps
@@ -27,6 +29,7 @@ SLOPE_LEFT = 0.3
 SLOPE_LEFT_BY_PASSES = 0.9
 # A step that leaves more than half of the decrement shows that its Hessian was made too far away.
 WORST_CONTRACTION = 0.5
+FAR_FROM_ACCURACY = 100.0
 
 
 def newton_steps(objective, progress, limits):
@@ -36,16 +39,43 @@ def newton_steps(objective, progress, limits):
         progress.point = objective.evaluate(progress.parameters)
         limits.on_iteration(0, progress.point)
     point, gap, proven = progress.take_point(), math.inf, True
-    directions = progress.directions or _directions(objective)
+    gives_up = limits.is_pilot and objective.penalty.is_strict
+    directions = progress.directions or _directions(objective, may_combine=not gives_up)
+    separation = Separation(objective)
     search = StepSearch(objective, SLOPE_LEFT if objective.lines_are_free else SLOPE_LEFT_BY_PASSES)
     while n_iter < limits.max_iter:
         accuracy = accuracy_asked(point, limits.tol)
-        step = step_along(objective, point, directions.direction(point, accuracy))
+        direction = directions.direction(point, accuracy)
+        if gives_up and directions.hessian is not None and directions.hessian.is_singular:
+            return Progress.ended(Solution(point, math.inf, n_iter, Stop.GIVEN_UP, proven=False))
+        if direction.gain(point) > FAR_FROM_ACCURACY * accuracy and (
+            (ahead := search.ahead(point, directions.hessian)) is not None
+        ):
+            n_iter += 1
+            point.handle.forget()
+            point, gap, directions.moved = ahead, math.inf, math.inf
+            limits.on_iteration(n_iter, point)
+            continue
+        step = step_along(objective, point, direction, accuracy)
         proven = step.proven
-        if (end := end_at_infimum(step, point, accuracy, n_iter)) is not None:
-            return Progress.ended(end)
+        end = end_at_infimum(step, point, accuracy, n_iter)
+        if not limits.is_pilot and (end is not None or separation.is_suspected(n_iter, step)):
+            if (far := separation.lead_on(point)) is not None:
+                point, directions.moved = far, math.inf
+                continue
+            if end is not None and separation.direction is not None:
+                return Progress.ended(end)
         n_iter += 1
         better = search.better(point, step.end, directions.hessian)
+        if better is None and directions.hessian is not None:
+            if directions.hessian.point is not point:
+                directions.renew()
+                continue
+            if not limits.is_pilot and (far := separation.lead_on(point)) is not None:
+                point, directions.moved = far, math.inf
+                continue
+            stop = stop_of(step, accuracy, Stop.STALLED)
+            return Progress.ended(Solution(point, step.gap, n_iter, stop, step.proven, step.logit_change))
         if better is None:
             del step, directions, search  # there may be no memory for another Hessian
             progress.directions = None
@@ -56,15 +86,15 @@ def newton_steps(objective, progress, limits):
             point.handle.forget()  # the factored Hessian may keep the point alive
         point = better
         limits.on_iteration(n_iter, point)
-        if gap <= accuracy:
-            return Progress.ended(Solution(point, gap, n_iter, arrived(step), proven))
-        if objective.proves_separable(point):
-            return Progress.ended(Solution(point, point.value, n_iter, Stop.SEPARABLE))
+        if gap <= accuracy_asked(point, limits.tol):
+            return Progress.ended(Solution(point, gap, n_iter, Stop.CONVERGED, proven, step.logit_change))
+        if (end := separable_end(objective, point, n_iter)) is not None:
+            return Progress.ended(end)
     return Progress.ended(Solution(point, gap, limits.max_iter, Stop.MAX_ITER, proven))
 
 
-def _directions(objective):
-    return ChordHessians(objective) if plan.has_cheap_matrix(objective) else ConjugateGradients(objective)
+def _directions(objective, may_combine):
+    return ChordHessians(objective, may_combine) if plan.has_cheap_matrix(objective) else ConjugateGradients(objective)
 
 
 class ChordHessians:
@@ -78,20 +108,35 @@ class ChordHessians:
         A bound on the change of any logit since the point of `hessian`: the changes of all steps since, added up.
     """
 
-    def __init__(self, objective):
+    def __init__(self, objective, may_combine=True):
         self._objective = objective
+        self._may_combine = may_combine and plan.may_combine_columns(objective)
         self.hessian = None
         self.moved = 0.0
         self._decrement = math.inf
+        self._conditioned = None
         self._passes_of_a_new_one = plan.passes_of_a_hessian(objective)
+
+    def renew(self):
+        """Have the next direction come from a new Hessian."""
+        self.hessian = None
 
     def direction(self, point, accuracy):
         """The `Direction` to step from `point` in."""
         if self.hessian is None or not self._serves(point, accuracy):
             self.hessian = None  # there may be no memory for two
-            self.hessian = FactoredHessian.of(self._objective, point)
+            self.hessian = self._factored(point)
             self._decrement, self.moved = self.hessian.decrement(point.gradient), 0.0
         return Direction.of(self._objective, point, self.hessian, accuracy, self.moved)
+
+    def _factored(self, point):
+        """The Hessian at a point, in combinations of the columns once these have shown to depend on one another."""
+        if self._conditioned is None:
+            hessian = FactoredHessian.of(self._objective, point)
+            if not (hessian.is_singular and self._may_combine):
+                return hessian
+            self._conditioned = ConditionedColumns(self._objective, hessian)
+        return self._conditioned.hessian(point)
 
     def _serves(self, point, accuracy):
         """Whether steps with the same Hessian are the shorter way, at the pace of the one that led to `point`."""

@@ -10,6 +10,8 @@ VALUE_NOISE = 8 * 2.0 ** -52
 DESCENT_NOISE = 100 * VALUE_NOISE
 # That of a gradient: see `gradient_rounding`.
 cdef double GRADIENT_NOISE = 16 * 2.0 ** -52
+# That of a logit, relative to the terms that cancel in it.
+cdef double LOGIT_ROUNDING = 2.0 ** -52
 # A step is taken to head for an infimum if it moves a logit by more than FAR, and a parameter by more than the part
 # LONG of the largest parameter. Towards an infimum each Newton step moves the logits by about one, which is a good part
 # of what they are; near a minimum both changes shrink from step to step.
@@ -47,6 +49,10 @@ cdef class Direction:
 
     def __init__(self, vector, residual, double moved=0.0, double hidden_gain=0.0):
         self.vector, self.residual, self.moved, self.hidden_gain = vector, residual, moved, hidden_gain
+
+    def gain(self, Point point):
+        """What the quadratic model at the point promises, in nats."""
+        return -0.5 * float(self.vector.dot(point.gradient))
 
     @classmethod
     def of(cls, objective, Point point, hessian, double accuracy, double moved=0.0):
@@ -89,7 +95,7 @@ cdef class NewtonStep:
         return min(self.gap, max(self.gap - (start.value - point.value), DESCENT_NOISE * start.value))
 
 
-def step_along(objective, Point point, Direction direction):
+def step_along(objective, Point point, Direction direction, double accuracy):
     """The `NewtonStep` from `point` in a direction of its Newton equations.
 
     The bound is the duality gap between the point and the dual variables that the step predicts. With direction v from
@@ -98,6 +104,9 @@ def step_along(objective, Point point, Direction direction):
 
         gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
 
+    Near the end, when the step should gain no more than `accuracy`, few samples with hardly a curvature may be what makes
+    S large. Their q_i then change as if t (below) were at most one, and the difference is added to rho.
+
     Derivation: the dual variable of sample i is a probability q_i; take ``q_i = sigma(u_i) + h_i x_i . v``, h_i being
     the curvature in H. Fenchel and Young's gap of the loss is then the Kullback-Leibler divergence of q_i from
     sigma(u_i). For ``q_i - sigma_i = sigma'_i t``, |t| <= 1, it is at most ``(1 + |t|) / 2 . sigma'_i t^2``; here
@@ -105,6 +114,7 @@ def step_along(objective, Point point, Direction direction):
     penalty's gap is the second sum. Without a penalty (ridge 0) and with rho = 0 the dual point is feasible and the
     bound holds likewise. Where rho is not zero for an unpenalised parameter, the gap is an estimate by the squared
     decrement and the `hidden_gain`, or infinite if rho is not small there.
+    It is an estimate, too, where the rounding of gradient and logits may be more than `accuracy`.
     """
     cdef Point end = objective.evaluate(point.parameters + direction.vector)
     cdef double growth = exp(min(direction.moved, 700.0))
@@ -113,16 +123,30 @@ def step_along(objective, Point point, Direction direction):
     cdef bint is_long = _largest(vector) > LONG * _largest(point.parameters)
     cdef bint far = change > FAR and is_long and not objective.penalty.is_strict
     cdef double to_infimum = -growth * float(vector.dot(point.gradient)) if far else INFINITY
-    if change > 1.0:  # a shorter direction has feasible dual variables
-        vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
+    if not to_infimum >= 0:
+        to_infimum = INFINITY
+    if change > 1.0:
+        beyond = None
+        if direction.moved == 0 and objective.n_classes == 2 and direction.gain(point) <= accuracy:
+            beyond = objective.beyond(point, end)
+        if beyond is not None:
+            residual = residual - beyond
+        else:  # a shorter direction has feasible dual variables
+            vector, residual = vector / change, point.gradient + (residual - point.gradient) / change
         change = 1.0
-    explained, strictly, loss_curvature, penalty_gap = objective.penalty.conjugate_gap(
+    explained, strictly, loss_curvature, penalty_gap, doubt = objective.penalty.conjugate_gap(
         vector, residual, point.gradient, gradient_rounding(point)
     )
     gap = 0.5 * (1.0 + change) * growth * max(loss_curvature, 0.0) + penalty_gap if explained else INFINITY
     if not strictly:
         gap += direction.hidden_gain
-    return NewtonStep(end, gap, strictly or not explained, logit_change, to_infimum)
+    proven = strictly or not explained
+    if proven and gap <= accuracy:
+        doubt += point.value * LOGIT_ROUNDING * objective.cancelled(point.parameters)
+        proven = gap + doubt <= accuracy
+        if proven:
+            gap += doubt
+    return NewtonStep(end, gap, proven, logit_change, to_infimum)
 
 
 def gradient_rounding(Point point):

@@ -21,14 +21,17 @@ def pilot_steps(objective, progress, limits, minimizer):
     """The `Progress` with the `Solution`, or with the point from which a Hessian of all rows and a step with it are the
     shorter way. If the sample misleads, the `Progress` as it was, in coordinates of all rows.
 
-    ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective. The objective loses its
-    pilot, whose memory is no longer needed. Points keep no logits: hardly a step needs a line search, and with few
+    ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective, or None where that is not
+    worth its work. The objective loses its pilot, whose memory is no longer needed. Points keep no logits: hardly a step needs a line search, and with few
     columns, logits would be a good part of what a pass reads and writes.
     """
-    point, solve = _first_point(objective, progress.parameters, minimizer)
-    if not point.value <= objective.value_without_coefficients():
-        progress.parameters = objective.restandardize(progress.parameters)
+    pilot, objective.pilot = objective.pilot, None
+    point, solve = _first_point(objective, pilot, progress.parameters, minimizer)
+    if point is None or not point.value <= objective.value_without_coefficients():
+        if pilot.knows_columns:
+            progress.parameters = objective.restandardize(progress.parameters)
         return progress
+    del pilot
     limits.on_iteration(0, point)
     model = InverseHessian(solve)
     estimate, calibration = np.inf, 1.0
@@ -60,9 +63,10 @@ def _ended(point, gap, n_iter, stop):
     return Progress.ended(Solution(point, gap, n_iter, stop, proven=False))
 
 
-def _first_point(objective, start, minimizer):
-    """The pilot's optimum, evaluated, or a warm `start` that is as good, and the pilot's inverse Hessian there."""
-    pilot, objective.pilot = objective.pilot, None
+def _first_point(objective, pilot, start, minimizer):
+    """The pilot's optimum, evaluated, or a warm `start` that is as good, and the pilot's inverse Hessian there. Two
+    times None where there is no optimum.
+    """
     tol = 0.3 / np.sqrt(pilot.rows_a_parameter)
     warm = None
     if not np.array_equal(start, objective.start()):
@@ -71,8 +75,9 @@ def _first_point(objective, start, minimizer):
         if 0.5 * float(warm.gradient @ solve(warm.gradient)) <= accuracy_asked(warm, tol):
             return warm, solve
     optimum = minimizer(pilot.objective, start, tol)
+    if optimum is None:
+        return None, None
     solve_there = _solve_with_pilot(pilot, optimum)
-    del pilot
     point = objective.evaluate(optimum.parameters, keep=False)
     if warm is not None and not point.value <= warm.value:
         return warm, solve

@@ -15,6 +15,10 @@ from fastlogreg.curvature.pilot import RUN
 MAX_MATRIX_PARAMETERS = 1500
 FEW_COLUMNS = 300
 
+# A copy of X in combinations of its columns may hold 32 MB, or where that is more, eight values for each entry of X.
+MAX_COMBINED_VALUES = 4_000_000
+MAX_COMBINED_SHARE = 8
+
 # What a Hessian's matrix and factor cost for each parameter, in passes, measured on dense data: 1.5 passes with 50
 # parameters, 4.4 with 200, 17 with 784. Keeping a Hessian too long wastes passes, giving it up too early wastes a
 # Hessian; beyond 200 parameters the former is the dearer mistake, so no more are counted. The cost is the same for
@@ -132,6 +136,17 @@ def has_cheap_matrix(objective):
     """Whether the Hessian is better factored than multiplied with."""
     few_columns = _n_columns(objective) <= max(FEW_COLUMNS, objective.n_samples)
     return objective.has_matrix and few_columns and objective.n_parameters <= MAX_MATRIX_PARAMETERS
+
+
+def may_combine_columns(objective):
+    """Whether, of columns that depend on one another, a dense copy can be made and combined: see
+    `fastlogreg.curvature.conditioned`.
+    """
+    passes = objective.passes
+    if passes.local is None or objective.n_classes > 2 or not has_cheap_matrix(objective):
+        return False
+    n_values = objective.n_samples * objective.n_parameters
+    return n_values <= max(MAX_COMBINED_VALUES, MAX_COMBINED_SHARE * passes.n_entries)
 
 
 def has_cheap_row_span(objective):

@@ -15,6 +15,7 @@ from fastlogreg.solvers.conjugate_gradients import PROVABLE, ConjugateGradients
 from fastlogreg.solvers.gap import accuracy_asked, gap_from_gradient
 from fastlogreg.solvers.line_search import minimize_on_line
 from fastlogreg.solvers.newton_step import DESCENT_NOISE
+from fastlogreg.solvers.separation import separable_end
 from fastlogreg.solvers.progress import Progress, Solution, Stop
 
 # A preconditioner is made anew once it has served 3 steps and the value has fallen by the part FALLEN, else after 8
@@ -67,8 +68,8 @@ def preconditioned_steps(objective, progress, limits):
         point, spare = better, point
         n_iter += 1
         limits.on_iteration(n_iter, point)
-        if objective.proves_separable(point):
-            return Progress.ended(Solution(point, point.value, n_iter, Stop.SEPARABLE))
+        if (end := separable_end(objective, point, n_iter)) is not None:
+            return Progress.ended(end)
         known.renew(point)
     return Progress.at(point, n_iter, _directions(objective, model, n_iter == max_iter))
 

@@ -18,6 +18,7 @@ class Stop(Enum):
     SEPARABLE = "the classes are separable and nothing bounds the coefficients"
     PARTLY_SEPARABLE = "the classes are separable in part and nothing bounds the coefficients"
     REQUESTED = "a callback asked for it"
+    GIVEN_UP = "the sample's columns depend on one another"
 
 
 @dataclass(slots=True)
@@ -33,6 +34,8 @@ class Solution:
     stop : Stop
     proven : bool
         Whether the gap is a bound; else it is an estimate.
+    last_change : float
+        The largest change of a logit in the Newton step that ended the fit; zero where none did.
     ways : tuple of str
         The stages of `fastlogreg.solvers.auto` that led there.
     """
@@ -42,6 +45,7 @@ class Solution:
     n_iter: int
     stop: Stop
     proven: bool = True
+    last_change: float = 0.0
     ways: tuple[str, ...] = ()
 
 
@@ -56,11 +60,15 @@ class Limits:
     max_iter : int
     on_iteration : callable
         Called with the number of each iteration and the `Point` after it, and with 0 and the first point.
+    is_pilot : bool, default=False
+        Whether the objective is that of a sample, whose optimum is not worth much work: it is given up where penalised
+        columns depend on one another up to rounding.
     """
 
     tol: float
     max_iter: int
     on_iteration: Callable[[int, Point], object]
+    is_pilot: bool = False
 
 
 @dataclass(slots=True)

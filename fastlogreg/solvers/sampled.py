@@ -13,11 +13,12 @@ from fastlogreg.curvature.sparse import SparseHessian
 from fastlogreg.data.sparse_gram import SparseGram
 from fastlogreg.solvers import plan
 from fastlogreg.solvers.conjugate_gradients import ConjugateGradients
-from fastlogreg.solvers.gap import accuracy_asked, arrived, early_end
+from fastlogreg.solvers.gap import accuracy_asked, early_end
 from fastlogreg.solvers.line_search import minimize_on_line
 from fastlogreg.solvers.newton_step import step_along
 from fastlogreg.solvers.progress import Progress, Solution, Stop
 from fastlogreg.solvers.sampled_model import SampledModel
+from fastlogreg.solvers.separation import separable_end
 
 # A Newton step proves the gap of its end, so it may start once the estimate is three times the accuracy. After a proof
 # that failed, the next one starts from a tenth of that.
@@ -35,6 +36,8 @@ def sampled_steps(objective, progress, limits):
         return progress
     point, patience = objective.evaluate(progress.parameters), plan.SAMPLED_PATIENCE
     limits.on_iteration(0, point)
+    if plan.may_combine_columns(objective) and block.has_dependent_columns(objective.hessian(point)):
+        return Progress.at(point, 0)
     model = SampledModel(objective, block, point)
     margin = FIRST_MARGIN
     for n_iter in range(1, limits.max_iter + 1):
@@ -48,7 +51,7 @@ def sampled_steps(objective, progress, limits):
         if n_iter > patience or model.steps_left > patience:
             return Progress.at(point, n_iter - 1, model.equations())
         if model.estimate <= margin * accuracy:
-            step = step_along(objective, point, model.newton_direction(point, accuracy))
+            step = step_along(objective, point, model.newton_direction(point, accuracy), accuracy)
             end = step.end
         else:
             step, end = None, objective.evaluate(point.parameters + direction)
@@ -59,13 +62,13 @@ def sampled_steps(objective, progress, limits):
         model.update(point, better)
         point = better
         limits.on_iteration(n_iter, point)
-        if gap <= accuracy:
-            return Progress.ended(Solution(point, gap, n_iter, arrived(step), step.proven))
+        if gap <= accuracy_asked(point, limits.tol):
+            return Progress.ended(Solution(point, gap, n_iter, Stop.CONVERGED, step.proven, step.logit_change))
         if step is not None:
             margin *= NEXT_MARGIN
             model.distrust()
-        if objective.proves_separable(point):
-            return Progress.ended(Solution(point, point.value, n_iter, Stop.SEPARABLE))
+        if (end := separable_end(objective, point, n_iter)) is not None:
+            return Progress.ended(end)
     return Progress.ended(early_end(objective, point, limits.tol, limits.max_iter, Stop.MAX_ITER))
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from fastlogreg.data.rows import Rows, shuffle
 from fastlogreg.solvers.gap import accuracy_asked, early_end, newton_end
 from fastlogreg.solvers.progress import Solution, Stop
+from fastlogreg.solvers.separation import separable_end
 from fastlogreg.steps import adaptive_steps, take_epoch
 
 
@@ -30,8 +31,8 @@ def sgd(objective, start, *, tol, max_iter, on_iteration):
         on_iteration(n_iter, point)
         if not np.isfinite(point.value):
             raise FloatingPointError("stochastic steps overflowed: scale X")
-        if objective.proves_separable(point):
-            return Solution(point, point.value, n_iter, Stop.SEPARABLE)
+        if (end := separable_end(objective, point, n_iter)) is not None:
+            return end
     return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
 
 

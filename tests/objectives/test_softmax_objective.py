@@ -286,7 +286,7 @@ class TestGap:
             moved = objective.largest_logit_change(earlier, point)
             direction = Direction.of(objective, point, FactoredHessian.of(objective, earlier), 0.0, moved)
             assert direction.moved > 0
-            step = step_along(objective, point, direction)
+            step = step_along(objective, point, direction, 0.0)
             if step.proven:
                 assert step.gap >= point.value - best.value
             finite += step.proven and step.gap < 2 * (point.value - best.value)
