@@ -316,7 +316,6 @@ OURS = "fastlogreg"
 LIBRARIES = {
     "zeros": Library(None, zeros, ("l2", "l1", "none"), softmax=True, exact=False, settings=("default",)),
     OURS: Library("fastlogreg", partial(fastlogreg, solver="auto"), ("l2", "none"), softmax=True),
-    "fastlogreg lbfgs": Library("fastlogreg", partial(fastlogreg, solver="lbfgs"), ("l2", "none"), softmax=True),
     **dict(_scikit_learn_libraries()),
     "SGDClassifier": Library("scikit-learn", sgd_classifier, exact=False),
     "scikit-learn-intelex": Library("scikit-learn-intelex", scikit_learn_intelex, sparse=False, softmax=True),

@@ -27,7 +27,6 @@ BLUE, ORANGE, GREEN, VERMILION, PURPLE, SKY, BLACK = (
 )  # fmt: skip
 LOOKS = {
     "fastlogreg": (BLUE, "o", "-"),
-    "fastlogreg lbfgs": (BLUE, "v", ":"),
     "scikit-learn lbfgs": (VERMILION, "s", "-"),
     "scikit-learn newton-cg": (VERMILION, "^", "--"),
     "scikit-learn newton-cholesky": (VERMILION, "D", ":"),

@@ -348,7 +348,7 @@ def raced():
             row("zeros", 5.0, seconds=1e-6),
             row(OURS, 1.0 + 1e-7, seconds=0.2),
             row(OURS, 1.0, setting="tight", seconds=0.4),
-            row("fastlogreg lbfgs", 1.0, seconds=0.01),
+            row("fastlogreg gd", 1.0, seconds=0.01),
             row("quick", 1.0 + 1e-4, seconds=0.1),
             row("exact", 1.0, seconds=1.0),
             row("broken", None, status="failed", seconds=None),

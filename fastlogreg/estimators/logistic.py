@@ -26,7 +26,7 @@ from fastlogreg.solvers import SOLVERS, Stop, accuracy_asked, early_end, judged,
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
-SKLEARN_SOLVERS = {"liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}
+SKLEARN_SOLVERS = {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}
 
 
 class _StopRequested(Exception):  # noqa: N818
@@ -70,10 +70,10 @@ class LogisticRegression(
     random_state : int, RandomState instance or None, default=None
         Accepted and without effect: every solver is deterministic.
     solver : str, default="auto"
-        "auto" chooses the way by the data, and "newton" is another name for it; "lbfgs", "gd" (accelerated full-batch
-        gradient descent) and "sgd" (stochastic steps, see `SGDLogisticRegression`) are what they say. The optimum is
-        the same. scikit-learn's other names ("newton-cg", "newton-cholesky", "liblinear", "sag", "saga") are accepted
-        and mean "auto".
+        "auto" chooses the way by the data. "newton" is another name for it, and so are scikit-learn's names ("lbfgs",
+        "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"), whatever the penalty and the number of classes.
+        "gd" (accelerated full-batch gradient descent) and "sgd" (stochastic steps, see `SGDLogisticRegression`) are
+        what they say. The optimum is the same.
     max_iter : int, default=100
         Iterations of the solver at most.
     verbose : int, default=0

@@ -38,7 +38,7 @@ def matrix(sparse):
 @pytest.mark.parametrize("n_classes", [2, 3])
 @pytest.mark.parametrize("sparse", [False, True])
 class TestAsLocal:
-    @pytest.mark.parametrize("solver", ["newton", "lbfgs", "gd"])
+    @pytest.mark.parametrize("solver", ["newton", "gd"])
     @pytest.mark.parametrize("l2", [1e-2, 1e-4])
     @pytest.mark.parametrize(
         ("soft", "weighted", "offset"), [(False, False, False), (True, True, False), (False, True, True)]
