@@ -50,13 +50,13 @@ class LogisticRegression(
 
     Parameters
     ----------
-    penalty : {"auto", "l2", None}, default="auto"
+    penalty : {"auto", "l2", "elasticnet", None}, default="auto"
         "auto" (also spelled "deprecated", scikit-learn's placeholder) is what `C` and `l1_ratio` say: L2, or none with
-        ``C=np.inf``. None ignores `C`.
+        ``C=np.inf``. "elasticnet" needs an `l1_ratio`, "l2" ignores it, None ignores it and `C`.
     C : float, default=1.0
         Inverse strength of the penalty, in (0, inf].
     l1_ratio : float or None, default=0.0
-        Share of L1 in the penalty; only 0 (or None) for now.
+        Share of L1 in the penalty; only 0 (or None) for now, unless it is ignored.
     dual : bool, default=False
         Accepted and without effect: the optimum is the same.
     tol : float, default=1e-4
@@ -80,6 +80,10 @@ class LogisticRegression(
         Whether to print one line an iteration, and before them each way that "auto" takes and why.
     warm_start : bool, default=False
         Whether to start from the coefficients of the fit before.
+    multi_class : {"auto", "ovr", "multinomial"}, default="auto"
+        For code that was written for scikit-learn up to 1.7 (also spelled "deprecated", its placeholder). Several
+        classes are always fitted together (multinomial): "ovr", which fits each against the rest, is for two classes
+        only. Two classes are always one binary problem, as in scikit-learn from 1.8 on.
     n_jobs : int or None, default=None
         Threads. None and -1 mean all that are available (cores, container limits, OMP_NUM_THREADS, threadpoolctl).
         The result does not depend on it, bit for bit.
@@ -120,6 +124,8 @@ class LogisticRegression(
 
     Warns
     -----
+    UserWarning
+        If the penalty ignores a `C` or an `l1_ratio` that was chosen.
     ConvergenceWarning
         Once, if the gap asked for was not reached, saying how far the fit is; or if the classes are separable, wholly
         or in part, and nothing bounds the coefficients.
@@ -153,6 +159,7 @@ class LogisticRegression(
         "max_iter": [Interval(Integral, 0, None, closed="left")],
         "verbose": ["verbose"],
         "warm_start": ["boolean"],
+        "multi_class": [StrOptions({"auto", "deprecated", "ovr", "multinomial"})],
         "n_jobs": [None, Integral],
         "soft_targets": ["boolean"],
     }
@@ -173,6 +180,7 @@ class LogisticRegression(
         max_iter=100,
         verbose=0,
         warm_start=False,
+        multi_class="auto",
         n_jobs=None,
         soft_targets=False,
     ):
@@ -189,6 +197,7 @@ class LogisticRegression(
         self.max_iter = max_iter
         self.verbose = verbose
         self.warm_start = warm_start
+        self.multi_class = multi_class
         self.n_jobs = n_jobs
         self.soft_targets = soft_targets
 
@@ -214,8 +223,8 @@ class LogisticRegression(
         ------
         ValueError
             For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
-            that are all zero. Also for values of X whose squares overflow, for `class_weight` with soft targets, and
-            for a `warm_start` from another number of features.
+            that are all zero. Also for values of X whose squares overflow, for `class_weight` with soft targets, for a
+            `warm_start` from another number of features, and for three classes or more with ``multi_class="ovr"``.
         NotImplementedError
             For a penalty with L1.
         """
@@ -225,6 +234,7 @@ class LogisticRegression(
         n_threads = effective_n_threads(self.n_jobs)
         X, y = self._validated(X, y)
         classes, target, own_weight = encode_probabilities(y) if self.soft_targets else (*encode_labels(y), None)
+        self._check_multi_class(len(classes))
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
         weight = sample_weight if own_weight is None else own_weight * (1.0 if sample_weight is None else sample_weight)
@@ -268,12 +278,29 @@ class LogisticRegression(
         )
 
     def _check_penalty(self):
-        if self.penalty is None:
+        """Raise scikit-learn's errors and warnings for what does not go together, and one for penalties with L1."""
+        if self.penalty == "elasticnet" and self.l1_ratio is None:
+            raise ValueError("l1_ratio must be specified when penalty is elasticnet.")
+        if self.penalty is None and (self.C not in (1.0, np.inf) or self.l1_ratio):
+            self._warn_ignored("Setting penalty=None will ignore the C and l1_ratio parameters")
+        if self.penalty == "l2" and self.l1_ratio:
+            self._warn_ignored(f"penalty='l2' ignores l1_ratio={self.l1_ratio!r}, a share of L1")
+        if self.penalty in (None, "l2") or np.isinf(self.C):
             return
-        l1_ratio = 1.0 if self.penalty == "l1" else self.l1_ratio or 0.0
-        if l1_ratio > 0:
+        if self.penalty == "l1" or self.l1_ratio:
             raise NotImplementedError(
                 f"penalty={self.penalty!r} with l1_ratio={self.l1_ratio!r}: penalties with L1 are not implemented"
+            )
+
+    @staticmethod
+    def _warn_ignored(message):
+        warnings.warn(message, UserWarning, stacklevel=6)
+
+    def _check_multi_class(self, n_classes):
+        if self.multi_class == "ovr" and n_classes > 2:
+            raise ValueError(
+                f"multi_class='ovr' fits each of {n_classes} classes against the rest: another model than this one, "
+                "which fits them together. Wrap it in sklearn.multiclass.OneVsRestClassifier."
             )
 
     def _objective(self, design, samples):

@@ -20,6 +20,7 @@ from sklearn.datasets import load_breast_cancer
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
+from sklearn.multiclass import OneVsRestClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -156,7 +157,10 @@ class TestParity:
             ({"l1_ratio": None}, {}),
             ({"dual": True, "intercept_scaling": 3.0, "random_state": 0}, {}),
             ({"penalty": None}, {"C": np.inf}),
-            ({"penalty": None, "C": 0.1}, {"C": np.inf}),
+            ({"penalty": None, "C": np.inf}, {"C": np.inf}),
+            ({"penalty": "l1", "C": np.inf}, {"C": np.inf}),
+            ({"l1_ratio": 1.0, "C": np.inf}, {"C": np.inf}),
+            *(({"multi_class": name}, {}) for name in ("auto", "deprecated", "multinomial", "ovr")),
         ],
     )
     def test_old_and_new_spellings_are_silent(self, spelling, same):
@@ -164,9 +168,34 @@ class TestParity:
         coef = LogisticRegression(**spelling).fit(X, y).coef_
         np.testing.assert_array_equal(coef, LogisticRegression(**same).fit(X, y).coef_)
 
+    @pytest.mark.parametrize(
+        ("options", "message", "same"),
+        [
+            ({"penalty": None, "C": 4.0}, "ignore the C", {"C": np.inf}),
+            ({"penalty": None, "l1_ratio": 0.5}, "ignore the C and l1_ratio", {"C": np.inf}),
+            ({"penalty": "l2", "l1_ratio": 0.5, "C": 4.0}, "ignores l1_ratio=0.5", {"C": 4.0}),
+        ],
+    )
+    def test_parameters_that_are_ignored_are_named(self, options, message, same):
+        X, y = make_data()
+        with pytest.warns(UserWarning, match=message) as record:
+            coef = LogisticRegression(**options).fit(X, y).coef_
+        assert len(record) == 1
+        assert record[0].filename == __file__
+        np.testing.assert_array_equal(coef, LogisticRegression(**same).fit(X, y).coef_)
+
+    def test_one_class_against_the_rest_is_refused(self):
+        X, y = make_data()
+        three = y + (X[:, 1] > X[:, 0])
+        together = LogisticRegression(multi_class="multinomial").fit(X, three)
+        np.testing.assert_array_equal(together.coef_, LogisticRegression().fit(X, three).coef_)
+        model = LogisticRegression(multi_class="ovr")
+        with pytest.raises(ValueError, match="OneVsRestClassifier"):
+            model.fit(X, three)
+        assert OneVsRestClassifier(model).fit(X, three).predict(X).max() == 2
+
     def test_takes_the_parameters_of_scikit_learn(self):
         theirs = SklearnLogisticRegression().get_params()
-        theirs.pop("multi_class", None)  # scikit-learn 1.6 still has it, deprecated
         ours = LogisticRegression(**theirs)
         X, y = make_data()
         assert ours.fit(X, y).solver_ == "newton"
@@ -510,6 +539,9 @@ class TestErrors:
             ({"n_jobs": 0}, ValueError, "n_jobs == 0"),
             ({"l1_ratio": 0.5}, NotImplementedError, "L1"),
             ({"penalty": "l1"}, NotImplementedError, "L1"),
+            ({"penalty": "elasticnet", "l1_ratio": None}, ValueError, "l1_ratio must be specified"),
+            ({"penalty": "elasticnet", "l1_ratio": None, "C": np.inf}, ValueError, "l1_ratio must be specified"),
+            ({"multi_class": "crammer_singer"}, ValueError, "'multi_class' parameter"),
             ({"penalty": "elasticnet", "l1_ratio": 0.5}, NotImplementedError, "L1"),
             ({"soft_targets": True, "class_weight": "balanced"}, ValueError, "class_weight"),
         ],
