@@ -14,7 +14,9 @@ class Preconditioner:
 
     def __init__(self, objective):
         several_classes = objective.n_classes > 2 and objective.passes.local is not None
-        self._blocks = ClassBlocks(objective) if several_classes else None
+        # Blocks of fewer rows than columns have directions without curvature: without a penalty their inverse is huge.
+        curved = objective.penalty.is_strict or objective.n_samples > objective.n_features
+        self._blocks = ClassBlocks(objective) if several_classes and curved else None
 
     def at(self, hessian, point):
         """The function that applies the inverse at a point: gradient in."""

@@ -30,12 +30,8 @@ class RowSpan:
         self._scale = objective.inverse_scale if objective.penalty.is_zero else np.where(varies, 1.0, 0.0)
         self._design = objective.passes.local.design
         gram = self._design.sample_gram(objective.center, self._scale)
-        factor, order, rank, _ = scipy.linalg.lapack.dpstrf(gram, lower=1)
-        rank = min(rank, len(gram) - objective.fit_intercept)  # centered rows depend on one another
-        self._order = order[:rank] - 1
-        self._corner = np.tril(factor[:rank, :rank])
-        rows = np.empty((objective.n_samples, rank))
-        rows[order - 1] = np.tril(factor)[:, :rank]
+        # centered rows depend on one another
+        self._order, self._corner, rows = _factored(gram, len(gram) - objective.fit_intercept)
         self.objective = objective.over(as_design(rows, self._design.n_threads))
 
     def project(self, parameters):
@@ -57,3 +53,14 @@ class RowSpan:
         sums, total = design.hessian_dot(alpha, np.zeros((len(theta), n_features)), np.ones(len(theta)))
         coef = self._scale**2 * (sums - np.outer(total, self._whole.center))
         return self._whole.from_coef(coef, intercept - coef @ self._whole.center)
+
+
+def _factored(gram, max_rank):
+    """The numbers (rank,) of the rows that span the others, their triangle of L (rank, rank), and L (n, rank)."""
+    factor, order, rank, _ = scipy.linalg.lapack.dpstrf(gram, lower=1)
+    rank = min(rank, max_rank)
+    if rank == 0:  # rows without variation span nothing: a column of zeros, whose coefficient is zero, stands for it
+        return order[:1] - 1, np.eye(1), np.zeros((len(gram), 1))
+    rows = np.empty((len(gram), rank))
+    rows[order - 1] = np.tril(factor)[:, :rank]
+    return order[:rank] - 1, np.tril(factor[:rank, :rank]), rows

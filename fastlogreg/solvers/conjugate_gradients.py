@@ -49,10 +49,11 @@ class ConjugateGradients:
         small part of the mean gain before it (Nash and Sofer 1990). Where the model falls by no more than `PROVABLE`
         times `accuracy`, iterations go on until the bound of `step_along` exceeds that by at most half of `accuracy`.
         Without a penalty, and where it falls by no more than `accuracy`, they go on until one gains less than a
-        thousandth of the mean.
+        thousandth of the mean, or what is left of the gradient is its rounding: columns that depend on one another have
+        no curvature to hold that.
         """
         objective, penalty = self._objective, self._objective.penalty
-        gradient = point.gradient
+        gradient, rounding = point.gradient, gradient_rounding(point)
         if hessian is None:
             hessian = objective.hessian(point)
             precondition = self._preconditioner(hessian, point)
@@ -66,7 +67,7 @@ class ConjugateGradients:
         product = float(residual @ -search)
         gained = 0.0  # what the quadratic model has fallen by
         for iteration in range(1, 2 * gradient.size + 50):
-            if product <= 0:
+            if product <= 0 or (not penalty.is_strict and np.max(np.abs(residual)) <= rounding):
                 break
             curved = hessian.dot(search)
             curvature = float(search @ curved)
@@ -82,9 +83,7 @@ class ConjugateGradients:
                 if iteration * gain <= self._accuracy * gained:
                     break
             elif penalty.is_strict:
-                *_, loss_curvature, penalty_gap, _ = penalty.conjugate_gap(
-                    direction, residual, gradient, gradient_rounding(point)
-                )
+                *_, loss_curvature, penalty_gap, _ = penalty.conjugate_gap(direction, residual, gradient, rounding)
                 if 0.5 * loss_curvature + penalty_gap <= gained + 0.5 * accuracy:
                     break
             elif iteration * gain <= 1e-3 * gained:

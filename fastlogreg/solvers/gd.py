@@ -30,7 +30,8 @@ def gd(objective, start, *, tol, max_iter, on_iteration, method="nesterov", step
     if method not in _METHODS:
         raise ValueError(f"method={method!r} is none of {sorted(_METHODS)}")
     if step is None:
-        step = 1.0 / objective.curvature_bound()
+        bound = objective.curvature_bound()
+        step = 1.0 / bound if bound > 0 else 1.0  # without curvature no parameter moves, whatever the step
     point = objective.evaluate(start)
     on_iteration(0, point)
     advance = _METHODS[method](objective, point, step)

@@ -206,6 +206,61 @@ class TestOptimum:
         assert one.gap_ == two.gap_
 
 
+class TestWithoutVariation:
+    """Rows that are all alike: coefficients cannot tell them apart, and the intercept is the answer."""
+
+    ROW = np.random.default_rng(13).normal(size=D) + 3.0
+    KINDS = {  # noqa: RUF012
+        "nothing in CSR": sp.csr_array((N, D)),
+        "zeros in CSR": sp.csr_array((np.zeros(3), (range(3), range(3))), shape=(N, D)),
+        "alike in CSR": sp.csr_array(np.tile(ROW * (ROW > 4), (N, 1))),
+        "zeros": np.zeros((N, D)),
+        "constants": np.full((N, D), 0.1),
+        "alike": np.tile(ROW, (N, 1)),
+        "alike, F32": np.asfortranarray(np.tile(ROW, (N, 1)), dtype=np.float32),
+    }
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("C", [1e-3, 1.0, 1e4, np.inf])
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    @pytest.mark.parametrize("weighted", [False, True])
+    def test_the_intercept_is_the_answer(self, weighted, n_classes, C, kind):
+        X, y = self.KINDS[kind], np.minimum(np.arange(N) % 7, n_classes - 1)
+        weight = 1.0 + np.arange(N) % 3 if weighted else None
+        model = LogisticRegression(C=C).fit(X, y, weight)
+        shares = np.bincount(y, weights=weight) / (N if weight is None else weight.sum())
+        assert_allclose(model.predict_proba(X), np.tile(shares, (N, 1)), rtol=0, atol=1e-4)
+        assert_allclose(model.coef_, 0.0, rtol=0, atol=1e-9)
+        assert model.gap_ <= 1e-9
+        assert model.gap_proven_
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("C", [1e-3, 1.0, np.inf])
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    def test_without_an_intercept(self, n_classes, C, kind):
+        """Zeros leave even chances; rows that are not zero do what one column as long as they are does."""
+        X, y = self.KINDS[kind], np.minimum(np.arange(N) % 7, n_classes - 1)
+        model = LogisticRegression(C=C, fit_intercept=False).fit(X, y)
+        lengths = np.sqrt((X.multiply(X) if sp.issparse(X) else X * X).sum(axis=1)).reshape(-1, 1)
+        same = LogisticRegression(C=C, fit_intercept=False, tol=1e-6).fit(lengths, y)
+        assert_allclose(model.predict_proba(X), same.predict_proba(lengths), rtol=0, atol=1e-4)
+        assert model.gap_ <= 1e-9
+
+    @pytest.mark.parametrize("C", [1.0, np.inf])
+    @pytest.mark.parametrize("fit_intercept", [False, True])
+    def test_a_single_sample(self, fit_intercept, C):
+        model = LogisticRegression(soft_targets=True, C=C, fit_intercept=fit_intercept).fit(self.ROW[None], [0.3])
+        assert model.gap_ <= 1e-9
+        if fit_intercept or np.isinf(C):
+            assert_allclose(model.predict_proba(self.ROW[None])[0, 1], 0.3, atol=1e-4)
+
+    def test_gradient_descent_has_no_curvature_to_go_by(self):
+        y = np.arange(N) % 2
+        model = LogisticRegression(solver="gd", fit_intercept=False).fit(np.zeros((N, D)), y)
+        assert not model.coef_.any()
+        assert model.gap_ <= 1e-9
+
+
 class TestGapFromGradient:
     @pytest.mark.parametrize("l2", [1e-3, 1.0])
     @pytest.mark.parametrize("weighted", [False, True])
@@ -291,6 +346,16 @@ class TestRowSpan:
         assert span.objective.n_features == 25 - fit_intercept
         parameters = np.random.default_rng(10).normal(size=span.objective.n_parameters)
         assert_allclose(span.project(span.lift(parameters)), parameters, rtol=0, atol=1e-9)
+
+    @pytest.mark.parametrize("fit_intercept", [True, False])
+    def test_rows_without_variation_span_nothing(self, fit_intercept):
+        y = np.arange(N) % 4 == 0
+        whole = objective_of(sp.csr_array((N, D)), y, fit_intercept=fit_intercept)
+        span, start = RowSpan(whole), np.append(np.zeros(D), 2.0)[: D + fit_intercept]
+        assert span.objective.n_features == 1
+        value = span.objective.evaluate(span.project(start)).value
+        assert value == pytest.approx(whole.evaluate(start).value, rel=1e-15)
+        assert_allclose(span.lift(span.project(start)), start, rtol=1e-15)
 
     def test_zeros_are_projected_without_a_pass(self):
         X, y = make_data(11)
