@@ -11,22 +11,32 @@ from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.validation import validate_data
 
 from fastlogreg.data.layouts import as_design
+from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.prediction import PredictionMixin
 from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
-from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels, encode_probabilities
+from fastlogreg.estimators.targets import (
+    check_any_weight,
+    checked_sample_weight,
+    combined_weight,
+    encode_labels,
+    encode_probabilities,
+    in_moderate_units,
+)
 from fastlogreg.penalties import Quadratic
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
-from fastlogreg.solvers import SOLVERS, Stop, accuracy_asked, early_end, judged, problem
+from fastlogreg.solvers import SOLVERS, Solution, Stop, accuracy_asked, early_end, judged, problem
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
 SKLEARN_SOLVERS = {"lbfgs", "liblinear", "newton-cg", "newton-cholesky", "sag", "saga"}
+# The C of a mean objective below which its inverse, the strength of the penalty, may overflow.
+SMALLEST_C = 1e-300
 
 
 class _StopRequested(Exception):  # noqa: N818
@@ -105,7 +115,8 @@ class LogisticRegression(
     gap_ : float
         ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype: a proven
         bound (a duality gap), or an estimate from the Newton decrement, as `gap_proven_` says. Infinite where nothing
-        is known, and for separable classes without a penalty, whose minimum is 0. Rounding of the logits is not in it:
+        is known, and where the minimum is 0: for separable classes without a penalty, and where all samples that have a
+        weight are of one class, which an intercept of some 20 then predicts. Rounding of the logits is not in it:
         where columns that decide lie a hundred million times their spread from zero, no objective is known to 1e-9.
     gap_proven_ : bool
         Whether `gap_` is a bound. It is an estimate where there are so many samples that the Hessian of a part of them
@@ -213,7 +224,8 @@ class LogisticRegression(
             Labels, or with ``soft_targets=True`` probabilities of the second of two classes, or rows of probabilities
             or counts of K classes.
         sample_weight : array-like of shape (n_samples,), default=None
-            Not negative. A weight of k is the same as k copies of the sample.
+            Not negative. A weight of k is the same as k copies of the sample. A class whose samples have none keeps its
+            place in `classes_`; with an intercept, its probability comes near zero.
 
         Returns
         -------
@@ -223,8 +235,9 @@ class LogisticRegression(
         ------
         ValueError
             For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
-            that are all zero. Also for values of X whose squares overflow, for `class_weight` with soft targets, for a
-            `warm_start` from another number of features, and for three classes or more with ``multi_class="ovr"``.
+            that are all zero. Also for masked values, for values of X whose squares overflow and weights whose sum
+            does, for negative weights, for `class_weight` with soft targets, for a `warm_start` from another number of
+            features, and for three classes or more with ``multi_class="ovr"``.
         NotImplementedError
             For a penalty with L1.
         """
@@ -235,18 +248,19 @@ class LogisticRegression(
         X, y = self._validated(X, y)
         classes, target, own_weight = encode_probabilities(y) if self.soft_targets else (*encode_labels(y), None)
         self._check_multi_class(len(classes))
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        weight = sample_weight if own_weight is None else own_weight * (1.0 if sample_weight is None else sample_weight)
-        weight = combined_weight(weight, self.class_weight, target, classes)
-        if weight is not None and not self.soft_targets:
-            check_two_classes_weigh(weight, target, classes)
+        sample_weight = checked_sample_weight(sample_weight, X)
+        weight = combined_weight(sample_weight, self.class_weight, target, classes, own_weight)
+        check_any_weight(weight)
+        weight, unit = in_moderate_units(weight)
         with single_threaded_blas():  # threads of two pools would fight for the cores
             samples = Samples(target, weight, n_classes=len(classes))
-            objective = self._objective(as_design(X, n_threads), samples)
+            objective = self._objective(as_design(X, n_threads), samples, unit)
             self._check_objective(objective, X)
             callbacks = begin_callbacks(self, X, y, sample_weight)
-            solution, loss_curve, ways = self._solve(objective, classes, callbacks)
+            if self.fit_intercept and weight is not None and not (self.soft_targets or samples.tells_classes_apart):
+                solution, loss_curve, ways = _intercept_alone(objective)
+            else:
+                solution, loss_curve, ways = self._solve(objective, classes, callbacks)
             self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
         self._report(solution)
         self.classes_ = classes
@@ -266,6 +280,7 @@ class LogisticRegression(
         """X and y as scikit-learn's validation returns them."""
         if self._takes_plain(X, y):
             return X, y
+        check_unmasked(X=X, y=y)
         return validate_data(
             self,
             X,
@@ -303,9 +318,10 @@ class LogisticRegression(
                 "which fits them together. Wrap it in sklearn.multiclass.OneVsRestClassifier."
             )
 
-    def _objective(self, design, samples):
+    def _objective(self, design, samples, unit_of_weight):
         """What is minimised, with a pilot for the solver that uses one."""
-        strength = 0.0 if self.penalty is None else 1.0 / (self.C * samples.total_weight)
+        C = np.inf if self.penalty is None else self.C * unit_of_weight * samples.total_weight
+        strength = 1.0 / max(C, SMALLEST_C)
         return problem(
             local_passes(design, samples),
             Quadratic(strength),
@@ -318,7 +334,7 @@ class LogisticRegression(
 
     def _check_objective(self, objective, X):
         if not objective.finite:
-            self._check_finite(X)
+            self._check_finite(X=X)
             raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
 
     def _start(self, objective, classes):
@@ -330,6 +346,7 @@ class LogisticRegression(
             )
         if not np.array_equal(self.classes_, classes):
             return objective.start()
+        self._check_finite(coef_=self.coef_, intercept_=self.intercept_)
         start = objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
         # With several classes a start can be too far off: rounding then leaves no curvature to go by.
         if objective.n_classes > 2 and not objective.evaluate(start).value <= objective.value_without_coefficients():
@@ -394,6 +411,14 @@ class LogisticRegression(
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+def _intercept_alone(objective):
+    """The solution, its value and its way where all samples that have a weight are of one class: the infimum, zero, is
+    that of an intercept without end, and the start's is within 1e-9 of it.
+    """
+    point = objective.evaluate(objective.start())
+    return Solution(point, point.value, 0, Stop.CONVERGED), [point.value], ["intercept"]
 
 
 def _no_optimum(solution):

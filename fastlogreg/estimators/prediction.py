@@ -3,11 +3,13 @@
 import numpy as np
 import scipy.sparse as sp
 import scipy.special
+from sklearn import config_context
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastlogreg.data import pointwise
 from fastlogreg.data.layouts import as_design
+from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.softmax_passes import class_scores
 from fastlogreg.runtime.threads import effective_n_threads
 
@@ -22,9 +24,14 @@ def is_plain(X):
 class PredictionMixin:
     """Logits, classes and probabilities, from `coef_`, `intercept_`, `classes_` and `n_jobs`."""
 
-    def _check_finite(self, X):
-        """Raise scikit-learn's error if X holds NaN or infinity; called when a sum over X is not finite."""
-        assert_all_finite(X.data if sp.issparse(X) else X, estimator_name=type(self).__name__, input_name="X")
+    def _check_finite(self, **arrays):
+        """Raise scikit-learn's error if one of the arrays, given by name, holds NaN or infinity; called when a sum over
+        them is not finite, whatever `assume_finite` promised.
+        """
+        with config_context(assume_finite=False):
+            for name, array in arrays.items():
+                values = array.data if sp.issparse(array) else array
+                assert_all_finite(values, estimator_name=type(self).__name__, input_name=name)
 
     def _dense_coef(self):
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
@@ -36,6 +43,7 @@ class PredictionMixin:
         as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
         if not (as_in_fit and is_plain(X) and X.shape[1] == self.n_features_in_):
             check_is_fitted(self)
+            check_unmasked(X=X)
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
             )
@@ -52,7 +60,7 @@ class PredictionMixin:
         else:
             logits = design.logits(coef, intercept)[0]
         if not np.isfinite(logits).all():
-            self._check_finite(design.X)
+            self._check_finite(X=design.X, coef_=self.coef_, intercept_=self.intercept_)
         return logits
 
     def decision_function(self, X):

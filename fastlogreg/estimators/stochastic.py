@@ -16,16 +16,23 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.multiclass import check_classification_targets, unique_labels
-from sklearn.utils.validation import _check_sample_weight, validate_data
+from sklearn.utils.multiclass import unique_labels
+from sklearn.utils.validation import validate_data
 
 from fastlogreg.data.layouts import as_design
+from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.rows import Rows
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.epochs import Epochs, unseen_overflow
 from fastlogreg.estimators.prediction import PredictionMixin
 from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
-from fastlogreg.estimators.targets import check_two_classes_weigh, combined_weight, encode_labels
+from fastlogreg.estimators.targets import (
+    check_any_weight,
+    check_labels,
+    checked_sample_weight,
+    combined_weight,
+    encode_labels,
+)
 from fastlogreg.estimators.validation_set import Accuracy, CrossEntropy
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
 from fastlogreg.steps import Feed, GradientSteps, SoftmaxGradientSteps, adaptive_steps, memory_map
@@ -226,8 +233,7 @@ class SGDLogisticRegression(
         X, y = self._validated(X, y, reset=True)
         classes, target = encode_labels(y)
         weight = self._weight(sample_weight, X, target, classes)
-        if weight is not None:
-            check_two_classes_weigh(weight, target, classes)
+        check_any_weight(weight)
         kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
         feed = Feed(Rows(as_design(X)), target, weight, kept, self._seed(), mapped)
         with single_threaded_blas():
@@ -311,14 +317,17 @@ class SGDLogisticRegression(
     def _validated(self, X, y, reset):
         if reset and self._takes_plain(X, y):
             return X, y
+        check_unmasked(X=X, y=y)
         return validate_data(
             self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=reset
         )
 
     def _weight(self, sample_weight, X, target, classes):
-        if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        return combined_weight(sample_weight, self.class_weight, target, classes)
+        sample_weight = checked_sample_weight(sample_weight, X)
+        weight = combined_weight(sample_weight, self.class_weight, target, classes)
+        if weight is not None and not weight.all():
+            self._check_finite(X=X)  # steps may not show what is in samples without weight
+        return weight
 
     def _seed(self):
         """The seed of the orders, None where samples keep theirs: the second number that scikit-learn's fit draws."""
@@ -389,7 +398,10 @@ class SGDLogisticRegression(
             raise ValueError("X_val and y_val belong together")
         if self.early_stopping:
             raise ValueError("X_val is a validation set: early_stopping=True would take another from X")
+        check_unmasked(X_val=X_val, y_val=y_val)
+        check_labels(np.asarray(y_val), "y_val")
         X_val, y_val = self._validated(X_val, y_val, reset=False)
+        self._check_finite(X_val=X_val)
         return CrossEntropy(X_val, _encode(y_val, classes), None)
 
     def _check_solution(self, coef, intercept, loss, X, epoch):
@@ -398,7 +410,7 @@ class SGDLogisticRegression(
         """
         finite = np.isfinite(intercept).all() and np.isfinite(coef).all()
         if not (finite and np.isfinite(loss)):
-            self._check_finite(X)
+            self._check_finite(X=X)
         if finite:
             return
         raise ValueError(
@@ -455,7 +467,7 @@ def _zeros(classes, rows):
 
 def _encode(y, classes):
     """The target (n,) of labels that are among the classes: see `encode_labels`."""
-    check_classification_targets(y)
+    check_labels(y)
     if len(classes) < 2:
         raise ValueError(f"classes must hold two classes at least, and holds {len(classes)}")
     unknown = ~np.isin(y, classes)

@@ -1,10 +1,19 @@
 """From what a user calls y, sample_weight and class_weight to the targets and weights of `Samples`."""
 
+import functools
+import math
+
 import numpy as np
+from sklearn import config_context
 from sklearn.utils.class_weight import compute_class_weight
 from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight
 
+from fastlogreg.data.masks import check_unmasked
 from fastlogreg.estimators.labels import two_whole_numbers
+
+# Weights whose largest is this, or one over this, have squares and sums that float64 holds.
+MODERATE = 1e-100
 
 
 def encode_labels(y):
@@ -21,7 +30,7 @@ def encode_labels(y):
         return found
     found = _close_integers(y)
     if found is None:
-        check_classification_targets(y)
+        check_labels(y)
         found = np.unique(y, return_inverse=True)
     classes, numbers = found
     if len(classes) < 2:
@@ -30,6 +39,13 @@ def encode_labels(y):
             f"{classes[0]!r}"
         )
     return classes, numbers.astype(np.intp if len(classes) > 2 else np.uint8, copy=False)
+
+
+def check_labels(y, name="y"):
+    """Raise scikit-learn's errors if y holds no labels, or NaN among them, whatever `assume_finite` is."""
+    if y.dtype.kind in "fcmM" and np.any(y != y):
+        raise ValueError(f"Input {name} contains NaN.")
+    check_classification_targets(y)
 
 
 def _close_integers(y):
@@ -69,39 +85,68 @@ def encode_probabilities(y):
         raise ValueError(
             "With soft_targets=True, rows of y must be probabilities or counts, not negative, of at least two classes"
         )
-    sums = y.sum(axis=1)
+    with np.errstate(over="ignore"):  # found in the sum of the weights
+        sums = y.sum(axis=1)
     target = np.divide(y, sums[:, None], out=np.full(y.shape, 1.0 / n_classes), where=sums[:, None] > 0)
     weight = None if np.all(sums == 1.0) else sums
     return np.arange(n_classes), target if n_classes > 2 else target[:, 1].copy(), weight
 
 
-def combined_weight(sample_weight, class_weight, target, classes):
-    """Sample weights times class weights (n,), or None where neither are given.
+def checked_sample_weight(sample_weight, X):
+    """The weights (n,) of the samples of X, or None where None are given.
 
     Raises
     ------
     ValueError
-        If all sample weights are zero, or if scikit-learn refuses `class_weight`.
+        In scikit-learn's words, if they are not numbers that are finite and not negative, one for each sample.
     """
-    if sample_weight is not None and not np.any(sample_weight):
-        raise ValueError("Sample weights must have at least one non-zero value: all weights are zero.")
-    weight = sample_weight
+    if sample_weight is None:
+        return None
+    check_unmasked(sample_weight=sample_weight)
+    with config_context(assume_finite=False):  # a NaN in the weights would be taken for one in X
+        return _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
+
+
+def combined_weight(sample_weight, class_weight, target, classes, own_weight=None):
+    """Sample weights, class weights and the samples' own weights, multiplied (n,); None where none are given.
+
+    Raises
+    ------
+    ValueError
+        If their sum overflows, or if class weights are not numbers that are finite and not negative.
+    """
+    factors = {}
+    if own_weight is not None:
+        factors["the sums of y's rows"] = own_weight
     if class_weight is not None:
-        of_class = _class_weights(class_weight, target, classes, sample_weight)
-        weight = of_class[target.astype(np.intp)]
-        if sample_weight is not None:
-            weight *= sample_weight
+        factors["class_weight"] = _class_weights(class_weight, target, classes, sample_weight)[target.astype(np.intp)]
+    if sample_weight is not None:
+        factors["sample_weight"] = sample_weight
+    if not factors:
+        return None
+    with np.errstate(over="ignore"):
+        weight = functools.reduce(np.multiply, factors.values())
+        total = weight.sum()
+    if not np.isfinite(total):
+        raise ValueError(f"The sum of the weights overflows float64: scale {' or '.join(factors)}")
     return weight
 
 
-def check_two_classes_weigh(weight, target, classes):
-    """Raise ValueError unless samples of at least two classes have weights that are not zero."""
-    counted = target[weight > 0]
-    if counted.size == 0 or counted.min() == counted.max():
-        only = "no class" if counted.size == 0 else f"only one class, {classes[int(counted[0])]!r},"
+def check_any_weight(weight):
+    """Raise ValueError if no sample has a weight; a class may have none."""
+    if weight is not None and not np.any(weight):
         raise ValueError(
-            f"This solver needs samples of at least 2 classes in the data, but {only} has weights that are not zero"
+            "No sample has a weight that is not zero: check sample_weight and class_weight, or the rows of soft targets"
         )
+
+
+def in_moderate_units(weight):
+    """The weights in units in which no sum or square of theirs overflows or vanishes, and the unit, a power of two."""
+    largest = 1.0 if weight is None else float(weight.max())
+    if MODERATE <= largest <= 1.0 / MODERATE:
+        return weight, 1.0
+    exponent = math.frexp(largest)[1] - 1
+    return np.ldexp(weight, -exponent), math.ldexp(1.0, exponent)
 
 
 def _class_weights(class_weight, target, classes, sample_weight):
@@ -110,6 +155,16 @@ def _class_weights(class_weight, target, classes, sample_weight):
     """
     if isinstance(class_weight, str):
         counts = np.bincount(target.astype(np.intp), weights=sample_weight, minlength=len(classes))
-        share = counts.sum() / np.count_nonzero(counts)
+        share = counts.sum() / max(np.count_nonzero(counts), 1)
         return np.divide(share, counts, out=np.zeros(len(classes)), where=counts > 0)
+    for label, value in class_weight.items():
+        if not _is_weight(value):
+            raise ValueError(f"class_weight must be finite and not negative, got {value!r} for the class {label!r}")
     return compute_class_weight(class_weight, classes=classes, y=classes)
+
+
+def _is_weight(value):
+    try:
+        return 0 <= float(value) < np.inf
+    except (TypeError, ValueError):
+        return False

@@ -17,6 +17,7 @@ import scipy.sparse as sp
 import sklearn
 from sklearn.base import clone
 from sklearn.datasets import load_breast_cancer
+from sklearn.ensemble import BaggingClassifier
 from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.linear_model import LogisticRegression as SklearnLogisticRegression
 from sklearn.model_selection import GridSearchCV, cross_val_score
@@ -277,6 +278,47 @@ class TestWeights:
         weighted = LogisticRegression(class_weight="balanced").fit(X, y, sample_weight=repeats)
         repeated = LogisticRegression(class_weight="balanced").fit(np.repeat(X, repeats, axis=0), np.repeat(y, repeats))
         np.testing.assert_allclose(weighted.coef_, repeated.coef_, rtol=1e-9)
+
+    @pytest.mark.parametrize("kind", [np.array, sp.csr_array, lambda X: np.tile(X, (1, 80))])
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    @pytest.mark.parametrize(("weight", "C"), [(5e-324, 1.0), (1e-200, 1e-200), (1e-310, 1e300), (1e300, 1e-300)])
+    def test_of_any_size(self, weight, C, n_classes, kind):
+        """Weights count by C times their sum, however small or large that is."""
+        X, y = make_data()
+        y = y if n_classes == 2 else y + (X[:, 1] > X[:, 0])
+        model = LogisticRegression(C=C).fit(kind(X), y, np.full(len(y), weight))
+        strong = LogisticRegression(C=max(C * weight, 1e-300)).fit(kind(X), y)
+        np.testing.assert_allclose(model.predict_proba(kind(X)), strong.predict_proba(kind(X)), rtol=0, atol=1e-4)
+        assert model.gap_ <= 1e-9
+
+    @pytest.mark.parametrize("only", [0, 1])
+    @pytest.mark.parametrize("options", [{}, {"C": np.inf}, {"solver": "gd"}, {"warm_start": True}], ids=str)
+    def test_a_class_without_weight_keeps_its_place(self, options, only):
+        X, y = make_data()
+        model = LogisticRegression(**options)
+        for _ in range(2):
+            model.fit(X, y, (y == only) * 2.0)
+            np.testing.assert_array_equal(model.classes_, [0, 1])
+            assert not model.coef_.any()
+            assert model.predict_proba(X)[:, only].min() > 1 - 1e-8
+            assert len(model.loss_curve_) == model.n_iter_[0] + 1
+            assert 0 < model.loss_curve_[-1] < 1e-8
+            assert model.gap_ == np.inf
+        by_class = LogisticRegression(class_weight={only: 2.0, 1 - only: 0.0}, **options).fit(X, y)
+        np.testing.assert_array_equal(by_class.intercept_, model.intercept_)
+
+    def test_a_class_without_weight_and_no_intercept_is_an_ordinary_problem(self):
+        X, y = make_data()
+        model = LogisticRegression(fit_intercept=False, tol=1e-8).fit(X, y, y == 1)
+        assert_same_model(model, sklearn_optimum(X, y, sample_weight=y * 1.0, fit_intercept=False))
+
+    def test_bagging_of_few_samples(self):
+        X, y = make_data(n=12)
+        y = np.arange(12) == 5
+        bagging = BaggingClassifier(LogisticRegression(), n_estimators=30, random_state=0)
+        sampled = [set(y[rows]) for rows in bagging.fit(X, y, sample_weight=np.ones(12)).estimators_samples_]
+        assert {False} in sampled
+        assert bagging.predict_proba(X).shape == (12, 2)
 
     def test_soft_targets_are_two_weighted_labels(self):
         X, _ = make_data()
@@ -571,13 +613,85 @@ class TestErrors:
         cases = [
             (np.zeros(len(y)), "zero"),
             (-np.ones(len(y)), "[Nn]egative"),
-            ((y == 1) * 1.0, "class"),
             (np.ones(len(y) - 1), "sample_weight.shape"),
-            (np.full(len(y), np.nan), "NaN"),
+            (np.full(len(y), np.nan), "sample_weight contains NaN"),
+            (np.where(y == 1, np.inf, 1.0), "sample_weight contains inf"),
+            (np.full(len(y), 1e307), "overflows float64: scale sample_weight"),
+            (np.ma.masked_greater(np.arange(len(y)) * 1.0, 5), "sample_weight has masked values"),
         ]
-        for bad, message in cases:
-            with pytest.raises(ValueError, match=message):
-                LogisticRegression().fit(X, y, sample_weight=bad)
+        for assume_finite in (False, True):
+            for bad, message in cases:
+                with sklearn.config_context(assume_finite=assume_finite), pytest.raises(ValueError, match=message):
+                    LogisticRegression().fit(X, y, sample_weight=bad)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf, -2.0, None, "much", 1j])
+    @pytest.mark.parametrize("label", [0, 1, 7])
+    def test_class_weights(self, label, bad):
+        X, y = make_data()
+        for labels in (y, y + (X[:, 1] > X[:, 0])):
+            with pytest.raises(ValueError, match=f"class_weight must be finite and not negative, got .* class {label}"):
+                LogisticRegression(class_weight={0: 1.0, label: bad}).fit(X, labels)
+
+    def test_products_of_weights(self):
+        X, y = make_data()
+        model = LogisticRegression(class_weight={0: 0.0, 1: 1e308})
+        with pytest.raises(ValueError, match="No sample has a weight"):
+            model.fit(X, y, sample_weight=y == 0)
+        with pytest.raises(ValueError, match="scale class_weight or sample_weight"):
+            model.fit(X, y, sample_weight=np.full(len(y), 1e10))
+        with pytest.raises(ValueError, match="scale the sums of y's rows"):
+            LogisticRegression(soft_targets=True).fit(X, np.full((len(y), 2), 1e308))
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    @pytest.mark.parametrize("kind", [np.array, sp.csr_array, np.asfortranarray])
+    def test_what_is_not_finite_under_assume_finite(self, kind, bad):
+        X, y = make_data()
+        model, spoilt = LogisticRegression().fit(X, y), X.copy()
+        spoilt[3, 1] = bad
+        with sklearn.config_context(assume_finite=True):
+            for call in (model.fit, lambda X, _: model.predict(X), lambda X, _: model.predict_log_proba(X)):
+                with pytest.raises(ValueError, match=r"Input X contains (NaN|infinity)"):
+                    call(kind(spoilt), y)
+            for labels in (np.where(y, np.nan, 1.0), np.where(y, np.datetime64("NaT"), np.datetime64("2020"))):
+                with pytest.raises(ValueError, match="Input y contains NaN"):
+                    model.fit(kind(X), labels)
+
+    @pytest.mark.parametrize("bad", [np.nan, np.inf])
+    @pytest.mark.parametrize("name", ["coef_", "intercept_"])
+    @pytest.mark.parametrize("n_classes", [2, 3])
+    def test_coefficients_that_are_not_finite(self, n_classes, name, bad):
+        X, y = make_data()
+        y = y if n_classes == 2 else y + (X[:, 1] > X[:, 0])
+        model = LogisticRegression(warm_start=True).fit(X, y)
+        getattr(model, name).flat[0] = bad
+        for call in (model.fit, lambda X, _: model.predict(X), lambda X, _: model.predict_proba(X)):
+            with pytest.raises(ValueError, match=f"Input {name} contains (NaN|infinity)"):
+                call(X, y)
+
+    def test_masked_values(self):
+        X, y = make_data()
+        model = LogisticRegression().fit(np.ma.masked_array(X), np.ma.masked_greater(y, 1))  # nothing is masked
+        np.testing.assert_array_equal(model.coef_, LogisticRegression().fit(X, y).coef_)
+        masked_X, masked_y = np.ma.masked_greater(X, 1.0), np.ma.masked_where(np.arange(len(y)) < 3, y)
+        with pytest.raises(ValueError, match="Input X has masked values"):
+            model.fit(masked_X, y)
+        with pytest.raises(ValueError, match="Input X has masked values"):
+            model.predict(masked_X)
+        with pytest.raises(ValueError, match="Input y has masked values"):
+            model.fit(X, masked_y)
+
+    def test_missing_values_of_pandas(self):
+        X, y = make_data()
+        table = pd.DataFrame({"a": pd.array([None, *range(1, len(y))], dtype="Int64"), "b": X[:, 0]})
+        with pytest.raises(ValueError, match="Input X contains NaN"):
+            LogisticRegression().fit(table, y)
+        missing = pd.Series(pd.array([None, *y[1:]], dtype="Int64"))
+        with pytest.raises(ValueError, match="Input y contains NaN"):
+            LogisticRegression().fit(X, missing)
+        with pytest.raises(ValueError, match="Input sample_weight contains NaN"):
+            LogisticRegression().fit(X, y, sample_weight=missing)
+        whole = pd.Series(pd.array(y, dtype="Int64"))
+        np.testing.assert_array_equal(LogisticRegression().fit(X, whole).coef_, LogisticRegression().fit(X, y).coef_)
 
     def test_complex_and_shapes(self):
         X, y = make_data()

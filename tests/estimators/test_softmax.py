@@ -266,6 +266,18 @@ class TestLabels:
             two = LogisticRegression(**(options | {"C": 2 * C})).fit(X[y != 1], y[y != 1])
             assert_allclose(prob[:, 2], two.predict_proba(X[y != 1])[:, 1], rtol=0, atol=1e-4)
 
+    @pytest.mark.parametrize("solver", ["newton", "gd"])
+    @pytest.mark.parametrize("only", [0, 2])
+    def test_one_class_alone_has_weights(self, only, solver):
+        X, y = make_data(n_classes=3)
+        model = LogisticRegression(solver=solver).fit(X, y, (y == only) * 2.0)
+        assert_array_equal(model.classes_, [0, 1, 2])
+        assert not model.coef_.any()
+        assert model.predict_proba(X)[:, only].min() > 1 - 1e-8
+        free = LogisticRegression(fit_intercept=False, tol=1e-7).fit(X, y, (y == only) * 2.0)
+        assert free.gap_ <= 1e-9
+        assert_allclose(mean_objective(free, X[y == only], np.eye(3)[y[y == only]], C=2.0), free.loss_curve_[-1])
+
     def test_class_weights_of_zero(self):
         X, y = make_data(n_classes=3)
         by_class = LogisticRegression(class_weight={0: 1.0, 1: 0.0, 2: 2.0}).fit(X, y)
@@ -530,7 +542,7 @@ class TestErrors:
             (X, y[:-1]),
             (X, np.eye(4)[y]),
             (X, y, np.zeros(len(y))),
-            (X, y, (y == 2) * 1.0),
+            (X, y, np.full(len(y), 1e307)),
             (X * 1e200, y),
         ):
             with pytest.raises(ValueError, match=r"."):

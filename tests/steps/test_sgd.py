@@ -470,6 +470,14 @@ class TestValidation:
             SGDLogisticRegression(early_stopping=True).fit(X, y, X_val=X, y_val=y)
         with pytest.raises(ValueError, match="7 features"):
             SGDLogisticRegression().fit(X, y, X_val=X[:, :3], y_val=y)
+        for name in ("X_val", "y_val"):
+            good = {"X_val": X, "y_val": y * 1.0}
+            bad = good[name].copy()
+            bad[3] = np.nan
+            with sklearn.config_context(assume_finite=True), pytest.raises(ValueError, match=f"{name} contains NaN"):
+                SGDLogisticRegression().fit(X, y, **(good | {name: bad}))
+            with pytest.raises(ValueError, match=f"{name} has masked values"):
+                SGDLogisticRegression().fit(X, y, **(good | {name: np.ma.masked_invalid(bad)}))
 
 
 class TestEstimator:
@@ -515,8 +523,34 @@ class TestEstimator:
         for row in X[:, [3]].nonzero()[0][[0, -1]]:  # the first sample that shows the column, and the last
             bad = X.copy()
             bad[row, 3] = value
-            with pytest.raises(ValueError, match=f"Input X contains {name}"):
-                SGDLogisticRegression(shuffle=False, **kind).fit(bad, y)
+            for assume_finite in (False, True):
+                with sklearn.config_context(assume_finite=assume_finite):
+                    with pytest.raises(ValueError, match=f"Input X contains {name}"):
+                        SGDLogisticRegression(shuffle=False, **kind).fit(bad, y)
+                    with pytest.raises(ValueError, match=f"Input X contains {name}"):
+                        SGDLogisticRegression(**kind).fit(bad, y, sample_weight=np.arange(len(y)) != row)
+
+    @pytest.mark.parametrize("method", ["fit", "partial_fit"])
+    def test_weights_that_cannot_be(self, kind, method, n_classes):
+        X, y = make_data(n_classes=n_classes)
+        arguments = {"classes": np.arange(n_classes)} if method == "partial_fit" else {}
+        for weight, message in (
+            (np.where(y == 1, np.nan, 1.0), "sample_weight contains NaN"),
+            (np.full(len(y), 1e307), "overflows float64: scale sample_weight"),
+            (np.ma.masked_less(y * 1.0, 1), "sample_weight has masked values"),
+        ):
+            with sklearn.config_context(assume_finite=True), pytest.raises(ValueError, match=message):
+                getattr(SGDLogisticRegression(**kind), method)(X, y, sample_weight=weight, **arguments)
+        with pytest.raises(ValueError, match="class_weight must be finite and not negative, got nan for the class 1"):
+            getattr(SGDLogisticRegression(class_weight={1: np.nan}, **kind), method)(X, y, **arguments)
+        with pytest.raises(ValueError, match="X has masked values"):
+            getattr(SGDLogisticRegression(**kind), method)(np.ma.masked_greater(X, 1.0), y, **arguments)
+
+    def test_a_class_without_weight_keeps_its_place(self, kind, n_classes):
+        X, y = make_data(n_classes=n_classes)
+        model = SGDLogisticRegression(random_state=0, **kind).fit(X, y, sample_weight=y != 1)
+        np.testing.assert_array_equal(model.classes_, np.arange(n_classes))
+        assert model.predict_proba(X)[:, 1].mean() < 1 / n_classes
 
     @pytest.mark.skipif(parse_version("1.9") > SKLEARN_VERSION, reason="scikit-learn has callbacks from 1.9 on")
     def test_callbacks_see_every_epoch(self, n_classes):
