@@ -23,10 +23,10 @@ What holds for all of them:
 * Results are float32 where logits, prob or X are float32, whatever targets and weights are, and float64 otherwise.
   They are computed in float64 and rounded at the end; what float32 cannot hold is infinite. 0-d arguments give scalars.
 * Target, prediction and weights of the pointwise functions broadcast as in NumPy, and each element of the broadcast
-  shape is one sample.
+  shape is one sample. A column (n, 1) beside a row (n,) is refused: n samples are meant, and n² would be the result.
 * NaN in logits, X or coef gives NaN. ValueError is raised for targets or probabilities outside [0, 1] or NaN, for
-  weights that are negative, infinite or NaN, for a mean without any weight, for arguments that are not real numbers and
-  for shapes that do not fit.
+  weights that are negative, infinite or NaN, for a mean without any weight, for masked values, for arguments that are
+  not real numbers and for shapes that do not fit.
 * All threads are used that joblib, threadpoolctl and OMP_NUM_THREADS allow; their number changes no bit of a result.
 
 References
@@ -45,6 +45,7 @@ from scipy.special import xlog1py, xlogy
 
 from fastlogreg.data import pointwise
 from fastlogreg.data.layouts import as_design
+from fastlogreg.data.masks import check_unmasked
 from fastlogreg.runtime.threads import effective_n_threads
 
 __all__ = [
@@ -387,12 +388,8 @@ class _Samples:
         arrays = [target, prediction]
         if sample_weight is not None:
             arrays.append(_checked_weight(sample_weight))
-        shapes = [array.shape for array in arrays]
-        try:
-            shape = np.broadcast_shapes(*shapes)
-        except ValueError:
-            names = ", ".join(["target", name, "sample_weight"][: len(shapes)])
-            raise ValueError(f"the shapes of {names} do not broadcast: {shapes}") from None
+        names = ["target", name, "sample_weight"][: len(arrays)]
+        shape = _broadcast_shape(names, [array.shape for array in arrays])
         target, prediction, *weight = (np.broadcast_to(array, shape).ravel() for array in arrays)
         return cls(target, prediction, weight[0] if weight else None, shape, dtype)
 
@@ -447,6 +444,7 @@ class _LinearModel:
 
     @classmethod
     def of(cls, X, target, coef, intercept, sample_weight):
+        check_unmasked(X=X)
         X = X if sp.issparse(X) else np.asarray(X)
         dtype = _result_dtype("X", X.dtype)
         if X.ndim != 2 or 0 in X.shape:
@@ -485,9 +483,21 @@ def _result_dtype(name, dtype):
 
 def _real(name, values):
     """`values` as a float64 array, and the dtype of what is computed from them."""
+    check_unmasked(**{name: values})
     values = np.asarray(values)
     dtype = _result_dtype(name, values.dtype)
     return values.astype(np.float64, copy=False), dtype
+
+
+def _broadcast_shape(names, shapes):
+    """The shape that the arguments broadcast to, with one element for each sample."""
+    try:
+        shape = np.broadcast_shapes(*shapes)
+    except ValueError:
+        raise ValueError(f"the shapes of {', '.join(names)} do not broadcast: {shapes}") from None
+    if shape not in shapes and any((*row, 1) in shapes for row in shapes if row):
+        raise ValueError(f"{', '.join(names)} of the shapes {shapes} would make {shape} samples: flatten the columns")
+    return shape
 
 
 def _in_unit_interval(name, values):

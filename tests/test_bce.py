@@ -288,6 +288,28 @@ class TestArrays:
         loss_of_all = function in (bce, bce_with_logits) and reduction != "none"
         assert np.shape(values) == (() if loss_of_all else (2, 4, 3))
 
+    @pytest.mark.parametrize("function", OF_PROB + OF_LOGITS)
+    def test_a_column_beside_a_row_is_refused(self, function):
+        row, column = np.full(3, 0.5), np.full((3, 1), 0.5)
+        for target, at, weight in (
+            (column, row, None),
+            (row, column, None),
+            (column, column, row),
+            (row, row, column),
+            (0.5, row, column),
+        ):
+            with pytest.raises(ValueError, match="flatten the columns"):
+                function(target, at, sample_weight=weight)
+        expected = function(row, row)
+        assert_array_equal(np.squeeze(function(column, column, sample_weight=column * 2)), expected)
+        # what can be meant only one way is broadcast
+        assert_array_equal(function(column, column.repeat(2, axis=1), reduction="none").shape, (3, 2))
+        assert_array_equal(
+            function(column, column.repeat(3, axis=1), sample_weight=row * 2, reduction="sum"),
+            function(np.full((3, 3), 0.5), np.full((3, 3), 0.5), reduction="sum"),
+        )
+        assert_array_equal(function(column[:1], row[:1]), function(0.5, 0.5))
+
     @pytest.mark.parametrize("function", [sigmoid, sigmoid_grad])
     @pytest.mark.parametrize("shape", [(), (0,), (3,), (2, 3), (2, 0, 3)])
     def test_shapes(self, function, shape):
@@ -381,6 +403,35 @@ class TestErrors:
             function(np.zeros(3), np.zeros(2))
         with pytest.raises(ValueError, match="sample_weight do not broadcast"):
             function(np.zeros(3), np.zeros(3), sample_weight=np.ones(2))
+
+    @pytest.mark.parametrize("function", OF_PROB + OF_LOGITS)
+    def test_masked_values(self, function):
+        values, masked = np.full(3, 0.5), np.ma.masked_array(np.full(3, 0.5), mask=[True, False, False])
+        name = "prob" if function in OF_PROB else "logits"
+        for arguments, weight, at_fault in (
+            ((masked, values), None, "target"),
+            ((values, masked), None, name),
+            ((values, values), masked, "sample_weight"),
+        ):
+            with pytest.raises(ValueError, match=f"Input {at_fault} has masked values"):
+                function(*arguments, sample_weight=weight)
+        nothing_masked = np.ma.masked_array(values)
+        assert_array_equal(function(nothing_masked, nothing_masked), function(values, values))
+
+    def test_masked_values_of_linear_models(self):
+        X, target, coef = np.eye(2), [0, 1], [1.0, 2.0]
+        for function in (coef_grad, input_grad):
+            for name, arguments in (
+                ("X", (np.ma.masked_equal(X, 1.0), target, coef)),
+                ("target", (X, np.ma.masked_equal(target, 1), coef)),
+                ("coef", (X, target, np.ma.masked_equal(coef, 1.0))),
+                ("intercept", (X, target, coef, np.ma.masked_equal([1.0], 1.0))),
+            ):
+                with pytest.raises(ValueError, match=f"Input {name} has masked values"):
+                    function(*arguments)
+        for function in (sigmoid, sigmoid_grad):
+            with pytest.raises(ValueError, match="Input logits has masked values"):
+                function(np.ma.masked_equal(coef, 1.0))
 
     @pytest.mark.parametrize("function", OF_PROB + OF_LOGITS)
     def test_unknown_reduction(self, function):
