@@ -3,11 +3,26 @@ from libc.stdint cimport int32_t
 from fastlogreg.kernels.dispatch cimport design_view, layout_kernels, sgd_rows, sparse_row, targets
 
 
+cdef enum value_type:
+    DOUBLE
+    SINGLE
+    HALF
+    INT8
+    UINT8
+    INT16
+    UINT16
+    INT32
+    UINT32
+    INT64
+    UINT64
+
+
 cdef class Rows:
     cdef readonly Py_ssize_t n_samples
     cdef readonly Py_ssize_t n_features
     cdef readonly bint sparse
-    cdef bint _single
+    cdef value_type _type
+    cdef Py_ssize_t _item_bytes
     cdef bint _wide_indices
     cdef const char *_values
     cdef Py_ssize_t _row_stride

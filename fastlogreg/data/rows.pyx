@@ -4,7 +4,7 @@ import numpy as np
 
 cimport cython
 from libc.math cimport sqrt
-from libc.stdint cimport int32_t, int64_t, uint32_t
+from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
 from fastlogreg.data.design cimport Design
@@ -25,6 +25,9 @@ from fastlogreg.data.pointwise cimport targets_of
 cdef extern from *:
     void prefetch "__builtin_prefetch"(const void *) noexcept nogil
 
+cdef extern from "half.h":
+    double double_of_half(uint16_t half) noexcept nogil
+
 cdef extern from "prefetch.h":
     void ask_for_bytes(const void *begin, Py_ssize_t size) noexcept nogil
 
@@ -38,9 +41,24 @@ ctypedef fused real:
     float
     double
 
+ctypedef fused whole:
+    int8_t
+    uint8_t
+    int16_t
+    uint16_t
+    int32_t
+    uint32_t
+    int64_t
+    uint64_t
+
 ctypedef fused index:
     int32_t
     int64_t
+
+_TYPES = {
+    "f8": DOUBLE, "f4": SINGLE, "f2": HALF, "b1": UINT8, "i1": INT8, "u1": UINT8, "i2": INT16, "u2": UINT16,
+    "i4": INT32, "u4": UINT32, "i8": INT64, "u8": UINT64,
+}
 
 
 def shuffle(int32_t[::1] order, uint32_t seed):
@@ -69,15 +87,23 @@ cpdef Py_ssize_t padded(Py_ssize_t n) noexcept:
 
 @cython.final
 cdef class Rows:
-    """The rows of a design matrix X (n, d), to be copied one by one."""
+    """The rows of X (n, d), to be copied one by one: of a design matrix, or of an array of any real type.
 
-    def __init__(self, Design design):
-        X = design.X
-        self.n_samples, self.n_features = design.n_samples, design.n_features
+    Made by `fastlogreg.data.layouts.as_rows`.
+    """
+
+    def __init__(self, X):
+        cdef Design design
+        self._keep_alive = X
+        if isinstance(X, Design):
+            design, X = X, X.X
+            self.sparse, self._values = design.is_sparse, <const char *>design.view.values
+        else:
+            self.sparse, self._values = False, <const char *><size_t>X.ctypes.data
+        self.n_samples, self.n_features = X.shape
         if max(X.shape) >= 2**31:
             raise ValueError(f"X is {self.n_samples} x {self.n_features}: there is room for 2^31 at most")
-        self._single, self.sparse, self._keep_alive = X.dtype == np.float32, design.is_sparse, design
-        self._values = <const char *>design.view.values
+        self._type, self._item_bytes = _TYPES[X.dtype.str[1:]], X.dtype.itemsize
         if self.sparse:
             self._wide_indices = design.index_bytes == 8
             self._columns, self._starts = design.view.columns, design.view.row_starts
@@ -96,31 +122,50 @@ cdef class Rows:
 
     cdef void copy_dense(self, Py_ssize_t i, double *out) noexcept nogil:
         """Row i, zeros and all."""
+        cdef const char *row = self._values + i * self._row_stride
+        cdef Py_ssize_t d = self.n_features, stride = self._column_stride
         if self.sparse:
             self._spread(i, out)
-        elif self._single:
-            _copy_dense(<const float *>(self._values + i * self._row_stride), self.n_features, self._column_stride, out)
+        elif self._type == DOUBLE:
+            _copy_dense(<const double *>row, d, stride, out)
+        elif self._type == SINGLE:
+            _copy_dense(<const float *>row, d, stride, out)
+        elif self._type == UINT8:
+            _copy_whole(<const uint8_t *>row, d, stride, out)
+        elif self._type == HALF:
+            _copy_half(row, d, stride, out)
+        elif self._type == INT8:
+            _copy_whole(<const int8_t *>row, d, stride, out)
+        elif self._type == INT16:
+            _copy_whole(<const int16_t *>row, d, stride, out)
+        elif self._type == UINT16:
+            _copy_whole(<const uint16_t *>row, d, stride, out)
+        elif self._type == INT32:
+            _copy_whole(<const int32_t *>row, d, stride, out)
+        elif self._type == UINT32:
+            _copy_whole(<const uint32_t *>row, d, stride, out)
+        elif self._type == INT64:
+            _copy_whole(<const int64_t *>row, d, stride, out)
         else:
-            _copy_dense(<const double *>(self._values + i * self._row_stride), self.n_features, self._column_stride,
-                        out)
+            _copy_whole(<const uint64_t *>row, d, stride, out)
 
     cdef void _spread(self, Py_ssize_t i, double *out) noexcept nogil:
-        cdef Py_ssize_t k, j, begin = (self.row_begin(i) - self._values) // (4 if self._single else 8)
+        cdef Py_ssize_t k, j, begin = (self.row_begin(i) - self._values) // self._item_bytes
         memset(out, 0, self.n_features * sizeof(double))
         for k in range(begin, begin + self.row_entries(i)):
             j = (<const int64_t *>self._columns)[k] if self._wide_indices else (<const int32_t *>self._columns)[k]
-            out[j] += (<const float *>self._values)[k] if self._single else (<const double *>self._values)[k]
+            out[j] += (<const float *>self._values)[k] if self._type == SINGLE else (<const double *>self._values)[k]
 
     cdef void copy_sparse(self, Py_ssize_t i, double *values, int32_t *columns) noexcept nogil:
         """Row i of CSR."""
         if self._wide_indices:
-            if self._single:
+            if self._type == SINGLE:
                 _copy_sparse(<const float *>self._values, <const int64_t *>self._columns,
                              <const int64_t *>self._starts, i, values, columns)
             else:
                 _copy_sparse(<const double *>self._values, <const int64_t *>self._columns,
                              <const int64_t *>self._starts, i, values, columns)
-        elif self._single:
+        elif self._type == SINGLE:
             _copy_sparse(<const float *>self._values, <const int32_t *>self._columns, <const int32_t *>self._starts,
                          i, values, columns)
         else:
@@ -129,7 +174,7 @@ cdef class Rows:
 
     cdef bint holds_doubles(self, bint sparse) noexcept nogil:
         """Whether rows lie in memory as kernels read them: contiguous doubles, and for CSR 32-bit columns."""
-        if self._single or self.sparse != sparse:
+        if self._type != DOUBLE or self.sparse != sparse:
             return False
         return not self._wide_indices if sparse else self._column_stride == sizeof(double)
 
@@ -149,7 +194,7 @@ cdef class Rows:
 
     cdef const char *row_begin(self, Py_ssize_t i) noexcept nogil:
         """Where the values of row i begin."""
-        cdef Py_ssize_t size = 4 if self._single else 8
+        cdef Py_ssize_t size = self._item_bytes
         if not self.sparse:
             return self._values + i * self._row_stride
         if self._wide_indices:
@@ -168,7 +213,7 @@ cdef class Rows:
 
     cdef Py_ssize_t row_bytes(self, Py_ssize_t i) noexcept nogil:
         """What the values of row i take in memory, or 0 where they are not contiguous."""
-        cdef Py_ssize_t size = 4 if self._single else 8
+        cdef Py_ssize_t size = self._item_bytes
         if self.sparse:
             return size * self.row_entries(i)
         return size * self.n_features if self._column_stride == size else 0
@@ -218,6 +263,22 @@ cdef inline void _copy_dense(const real *row, Py_ssize_t n_features, Py_ssize_t 
     else:
         for j in range(n_features):
             out[j] = (<const real *>(<const char *>row + j * stride))[0]
+
+
+cdef inline void _copy_whole(const whole *row, Py_ssize_t n_features, Py_ssize_t stride, double *out) noexcept nogil:
+    cdef Py_ssize_t j
+    if stride == sizeof(whole):
+        for j in range(n_features):
+            out[j] = <double>row[j]
+    else:
+        for j in range(n_features):
+            out[j] = <double>(<const whole *>(<const char *>row + j * stride))[0]
+
+
+cdef inline void _copy_half(const char *row, Py_ssize_t n_features, Py_ssize_t stride, double *out) noexcept nogil:
+    cdef Py_ssize_t j
+    for j in range(n_features):
+        out[j] = double_of_half((<const uint16_t *>(row + j * stride))[0])
 
 
 cdef inline void _copy_sparse(const real *values, const index *columns, const index *starts, Py_ssize_t i,

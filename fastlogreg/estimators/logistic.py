@@ -13,12 +13,12 @@ from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
-from fastlogreg.data.layouts import as_design
+from fastlogreg.data.layouts import as_design, readable_types
 from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
-from fastlogreg.estimators.prediction import PredictionMixin
+from fastlogreg.estimators.prediction import PredictionMixin, float_type
 from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
 from fastlogreg.estimators.targets import (
     check_any_weight,
@@ -105,7 +105,7 @@ class LogisticRegression(
     ----------
     classes_ : ndarray of shape (K,)
     coef_ : ndarray of shape (1, n_features) or (K, n_features)
-        One row for two classes, else one for each. In X's dtype, as `intercept_`.
+        One row for two classes, else one for each. float32 for X of float32, else float64, as `intercept_`.
     intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : ndarray of shape (1,)
         0 where the start was the optimum, as it may be if a part of the samples or the span of few rows gave it.
@@ -144,7 +144,9 @@ class LogisticRegression(
     Notes
     -----
     Dense X is used where it lies, in C or Fortran order and with strides, float32 or float64; CSR likewise, with 32-
-    or 64-bit indices. Other sparse formats are converted to CSR once. Sums are float64 throughout.
+    or 64-bit indices. Other sparse formats are converted to CSR once. Dense integers and halves of at most 16 bits are
+    copied to float32, which holds them exactly, and give float64 coefficients, as they do in scikit-learn; other types
+    are copied to float64. Predictions convert a part of X at a time. Sums are float64 throughout.
 
     Examples
     --------
@@ -265,8 +267,8 @@ class LogisticRegression(
         self._report(solution)
         self.classes_ = classes
         coef, intercept = objective.to_coef(solution.point.parameters)
-        self.coef_ = coef.astype(X.dtype)
-        self.intercept_ = intercept.astype(X.dtype)
+        self.coef_ = coef.astype(float_type(X))
+        self.intercept_ = intercept.astype(float_type(X))
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
         self.gap_ = _relative_gap(solution)
         self.gap_proven_ = solution.proven
@@ -286,7 +288,7 @@ class LogisticRegression(
             X,
             y,
             accept_sparse="csr",
-            dtype=[np.float64, np.float32],
+            dtype=readable_types(X),
             ensure_all_finite=False,
             y_numeric=self.soft_targets,
             multi_output=self.soft_targets,

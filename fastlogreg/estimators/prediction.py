@@ -8,7 +8,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastlogreg.data import pointwise
-from fastlogreg.data.layouts import as_design
+from fastlogreg.data.layouts import Parts, as_design_or_parts, readable_types
 from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.softmax_passes import class_scores
 from fastlogreg.runtime.threads import effective_n_threads
@@ -19,6 +19,11 @@ def is_plain(X):
     if type(X) not in (np.ndarray, sp.csr_matrix, sp.csr_array):
         return False
     return X.ndim == 2 and 0 not in X.shape and (X.dtype == np.float64 or X.dtype == np.float32)
+
+
+def float_type(X):
+    """The type of what is computed from X: float32 for float32, else float64."""
+    return np.float32 if X.dtype == np.float32 else np.float64
 
 
 class PredictionMixin:
@@ -38,22 +43,24 @@ class PredictionMixin:
         return np.ascontiguousarray(coef, dtype=np.float64)
 
     def _design(self, X):
-        """The design matrix of validated X."""
+        """The design matrix of validated X, or its `Parts`."""
         fitted = vars(self)
         as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
         if not (as_in_fit and is_plain(X) and X.shape[1] == self.n_features_in_):
             check_is_fitted(self)
             check_unmasked(X=X)
             X = validate_data(
-                self, X, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=False
+                self, X, accept_sparse="csr", dtype=readable_types(X), ensure_all_finite=False, reset=False
             )
-        return as_design(X, effective_n_threads(self.n_jobs))
+        return as_design_or_parts(X, effective_n_threads(self.n_jobs))
 
     def _prediction_dtype(self, design):
-        return design.X.dtype
+        return float_type(design.X)
 
     def _logits(self, design, probabilities=False):
         """Logits (n,) of two classes, else logits or probabilities (n, K); float64."""
+        if isinstance(design, Parts):
+            return np.concatenate([self._logits(design.part(i), probabilities) for i in range(design.n_parts)])
         coef, intercept = self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64)
         if len(coef) > 1:
             logits = class_scores(design, coef, intercept, probabilities)

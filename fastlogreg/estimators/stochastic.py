@@ -19,12 +19,11 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import unique_labels
 from sklearn.utils.validation import validate_data
 
-from fastlogreg.data.layouts import as_design
+from fastlogreg.data.layouts import as_rows, readable_types
 from fastlogreg.data.masks import check_unmasked
-from fastlogreg.data.rows import Rows
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.epochs import Epochs, unseen_overflow
-from fastlogreg.estimators.prediction import PredictionMixin
+from fastlogreg.estimators.prediction import PredictionMixin, float_type
 from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
 from fastlogreg.estimators.targets import (
     check_any_weight,
@@ -101,7 +100,7 @@ class SGDLogisticRegression(
     ----------
     classes_ : ndarray of shape (K,)
     coef_ : ndarray of shape (1, n_features) or (K, n_features)
-        One row for two classes, else one for each. In X's dtype, as `intercept_`.
+        One row for two classes, else one for each. float32 for X of float32, else float64, as `intercept_`.
     intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : int
         Epochs.
@@ -123,9 +122,10 @@ class SGDLogisticRegression(
 
     Notes
     -----
-    Samples are gathered in small blocks as doubles, so dense and sparse X of any layout are read where they lie, and a
-    memory-mapped X is read in parts. One thread takes the steps; where rows have to be copied for them, and there are
-    megabytes of them, a second thread does that ahead. The result is the same with and without it.
+    Samples are gathered in small blocks as doubles, so sparse X of floats and dense X of floats, integers, booleans or
+    halves, of any layout, are read where they lie, and a memory-mapped X is read in parts. One thread takes the steps;
+    where rows have to be copied for them, and there are megabytes of them, a second thread does that ahead. The result
+    is the same with and without it.
 
     Examples
     --------
@@ -235,13 +235,13 @@ class SGDLogisticRegression(
         weight = self._weight(sample_weight, X, target, classes)
         check_any_weight(weight)
         kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
-        feed = Feed(Rows(as_design(X)), target, weight, kept, self._seed(), mapped)
+        feed = Feed(as_rows(X), target, weight, kept, self._seed(), mapped)
         with single_threaded_blas():
             steps = self._start(classes, feed.rows)
             callbacks = begin_callbacks(self, X, y, sample_weight)
             run = Epochs(self, steps, feed, validation, X, classes, callbacks)
             run.until_done()
-        self._take_over(run, X.dtype)
+        self._take_over(run, float_type(X))
         if self.tol is not None and not run.converged:
             warnings.warn(
                 f"{type(self).__name__} did not converge in max_iter={self.max_iter} epochs: the objective of the last "
@@ -290,7 +290,7 @@ class SGDLogisticRegression(
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
         target = _encode(y, known)
         weight = self._weight(sample_weight, X, target, known)
-        rows = Rows(as_design(X))
+        rows = as_rows(X)
         with single_threaded_blas(), unseen_overflow():
             if hasattr(self, "_steps"):
                 steps = copy.deepcopy(self._steps)  # a call that fails must leave them as they were
@@ -303,7 +303,7 @@ class SGDLogisticRegression(
         self._check_solution(coef, intercept, steps.loss_sum, X, 1)
         self._steps = steps
         self.classes_ = known
-        self._set_solution(coef, intercept, X.dtype)
+        self._set_solution(coef, intercept, float_type(X))
         self.n_iter_ = 1
         self.t_ = getattr(self, "t_", 1.0) + rows.n_samples
         return self
@@ -319,7 +319,7 @@ class SGDLogisticRegression(
             return X, y
         check_unmasked(X=X, y=y)
         return validate_data(
-            self, X, y, accept_sparse="csr", dtype=[np.float64, np.float32], ensure_all_finite=False, reset=reset
+            self, X, y, accept_sparse="csr", dtype=readable_types(X), ensure_all_finite=False, reset=reset
         )
 
     def _weight(self, sample_weight, X, target, classes):

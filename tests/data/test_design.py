@@ -704,7 +704,18 @@ class TestErrors:
         with pytest.raises(ValueError, match="empty"):
             as_design(make(shape))
 
-    @pytest.mark.parametrize("dtype", [np.int64, np.float16, np.longdouble, ">f8", bool])
+    @pytest.mark.parametrize("dtype", [bool, np.int8, np.uint8, np.int16, np.uint16, np.float16, np.int32, np.uint64])
+    @pytest.mark.parametrize("order", ["C", "F"])
+    def test_integers_and_halves_are_copied_exactly(self, order, dtype):
+        extremes = [0, 1] if dtype is bool else [np.finfo(dtype).max] if dtype is np.float16 else []
+        extremes = extremes or [np.iinfo(dtype).min, np.iinfo(dtype).max]
+        X = np.resize(np.array([*extremes, 0, 1], dtype=dtype), (4, 3)).copy(order=order)
+        design = as_design(X)
+        assert design.X.dtype == (np.float32 if X.itemsize <= 2 else np.float64)
+        assert design.X.flags[f"{order}_CONTIGUOUS"]
+        np.testing.assert_array_equal(design.X, X.astype(float))
+
+    @pytest.mark.parametrize("dtype", [np.longdouble, ">f8", ">i2"])
     def test_other_dtypes(self, dtype):
         with pytest.raises(ValueError, match="not float32 or float64"):
             as_design(np.ones((3, 2), dtype=dtype))

@@ -333,6 +333,81 @@ class TestLayouts:
         np.testing.assert_array_equal(a.coef_, fitted(X, y, **options).coef_)
 
 
+class TestOtherTypes:
+    """Integers and halves are read as the doubles that they are."""
+
+    @staticmethod
+    def bytes_of(n=900, n_classes=2):
+        X, y = make_data(n=n, n_classes=n_classes)
+        return np.clip(40 * X, 0, 120), y
+
+    @pytest.mark.parametrize(
+        "dtype",
+        ["?", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f2"],
+    )
+    @pytest.mark.parametrize(
+        "view",
+        [np.ascontiguousarray, np.asfortranarray, lambda X: np.repeat(X, 2, axis=1)[::-1, ::-2]],
+        ids=["C", "F", "-"],
+    )
+    def test_are_read_as_doubles(self, view, dtype, kind, n_classes):
+        X, y = self.bytes_of(n_classes=n_classes)
+        X = view((X - 60 * (dtype[0] == "i")).astype(dtype))
+        doubles = X.astype(float)
+        options = {"random_state": 0, "max_iter": 2, **kind, "eta0": 1e-4}
+        ours, plain = fitted(X, y, **options), fitted(doubles, y, **options)
+        np.testing.assert_array_equal(ours.coef_, plain.coef_)
+        assert ours.coef_.dtype == float
+        np.testing.assert_allclose(ours.predict_proba(X), plain.predict_proba(doubles), rtol=1e-9)
+        classes = np.arange(n_classes)
+        ours, plain = (SGDLogisticRegression(**options).partial_fit(A, y, classes=classes) for A in (X, doubles))
+        np.testing.assert_array_equal(ours.coef_, plain.coef_)
+
+    def test_every_half(self):
+        """A column for each exponent, so that the smallest are seen beside the largest."""
+        halves = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(64, 1024).T
+        halves = halves[:, np.isfinite(halves).all(axis=0)]
+        y = np.random.default_rng(0).integers(0, 2, 1024)
+        options = {"random_state": 0, "penalty": "l1", "alpha": 0.0, "max_iter": 1, "tol": None}
+        ours, plain = fitted(halves, y, **options), fitted(halves.astype(float), y, **options)
+        np.testing.assert_array_equal(ours.coef_, plain.coef_)
+        assert ours.coef_.all()
+
+    @pytest.mark.parametrize(("bad", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
+    def test_halves_that_are_not_finite(self, kind, bad, name):
+        X, y = self.bytes_of()
+        X = X.astype(np.float16)
+        model = fitted(X, y, random_state=0, max_iter=1, tol=None, **kind)
+        X[-3, 2] = bad
+        for call in (
+            lambda: fitted(X, y, **kind),
+            lambda: SGDLogisticRegression(**kind).partial_fit(X, y, classes=[0, 1]),
+            lambda: model.predict(X),
+        ):
+            with pytest.raises(ValueError, match=f"Input X contains {name}"):
+                call()
+
+    def test_predictions_in_parts(self, monkeypatch, n_classes):
+        X, y = self.bytes_of(n_classes=n_classes)
+        X = X.astype(np.uint8)
+        model = fitted(X, y, random_state=0)
+        whole = [getattr(model, method)(X) for method in ("predict", "predict_proba", "decision_function")]
+        monkeypatch.setattr("fastlogreg.data.layouts.PART_ENTRIES", 100 * X.shape[1])
+        for method, expected in zip(("predict", "predict_proba", "decision_function"), whole, strict=True):
+            np.testing.assert_allclose(getattr(model, method)(X), expected, rtol=1e-14)
+
+    def test_little_memory_beside_x(self, peak_memory):
+        X = np.random.default_rng(0).integers(0, 256, (40_000, 100), dtype=np.uint8)
+        y = X[:, 0] > 127
+        options = {"random_state": 0, "max_iter": 1, "tol": None}
+        models = []
+        assert peak_memory(lambda: models.append(fitted(X, y, **options))) < 0.5 * X.nbytes
+        X, more = np.tile(X, (4, 1)), np.tile(y, 4)
+        assert peak_memory(lambda: models[0].partial_fit(X, more)) < 0.5 * X.nbytes
+        part, of_rows = 16 * 2**20, 40 * len(X)
+        assert peak_memory(lambda: models[0].predict_proba(X)) < 1.5 * part + of_rows
+
+
 class TestReadingAhead:
     """A second thread copies rows where X is large; which blocks it is in time with is up to chance."""
 
