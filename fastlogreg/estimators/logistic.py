@@ -334,11 +334,6 @@ class LogisticRegression(
     def _solver_name(self):
         return self.solver if self.solver in SOLVERS else AUTO_SOLVER
 
-    def _check_objective(self, objective, X):
-        if not objective.finite:
-            self._check_finite(X=X)
-            raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
-
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
             return objective.start()
@@ -387,7 +382,7 @@ class LogisticRegression(
         """One warning, if the fit did not arrive."""
         if solution.stop in (Stop.SEPARABLE, Stop.PARTLY_SEPARABLE):
             message = _no_optimum(solution)
-        elif solution.stop in (Stop.MAX_ITER, Stop.STALLED):
+        elif solution.stop in (Stop.MAX_ITER, Stop.STALLED, Stop.EXHAUSTED):
             message = self._shortfall(solution)
         else:
             return
@@ -399,6 +394,7 @@ class LogisticRegression(
             Stop.MAX_ITER: "Increase max_iter or tol, or choose solver='auto'.",
             Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better determined, "
             "lower C.",
+            Stop.EXHAUSTED: "Increase tol, lower C, or choose solver='auto'.",
         }[solution.stop]
         asked = accuracy_asked(solution.point, self.tol) / solution.point.value
         gap = _relative_gap(solution)

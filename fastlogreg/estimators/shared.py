@@ -46,6 +46,11 @@ class ValidationMixin:
             return
         _check_parameters(type(self), values)
 
+    def _check_objective(self, objective, X):
+        if not objective.finite:
+            self._check_finite(X=X)
+            raise ValueError("Input X contains values so large that their squares overflow float64: scale them.")
+
     def _takes_plain(self, X, y):
         """Whether validation for a fit would return X and labels y as they are; then its attributes are set."""
         plain = is_plain(X) and type(y) is np.ndarray and y.dtype.kind in "biu" and y.shape == X.shape[:1]

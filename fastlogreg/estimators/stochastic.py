@@ -62,9 +62,9 @@ class SGDLogisticRegression(
         Epochs at most.
     tol : float or None, default=1e-3
         With "auto", where Newton steps serve, the fit ends when the objective is within ``tol^2 / 10`` of its minimum,
-        relatively, by the Newton decrement, which for several classes is an estimate; elsewhere when
-        `n_iter_no_change` epochs have not lowered the objective by `tol`, as in SGDClassifier. None makes `max_iter`
-        epochs.
+        relatively, as `LogisticRegression` bounds or estimates that; elsewhere when `n_iter_no_change` epochs have not
+        lowered the objective by `tol`, as in SGDClassifier. None makes `max_iter` epochs, or as many as rounding
+        allows.
     shuffle : bool, default=True
         Whether each epoch takes the samples in a random order. Samples of a memory-mapped X are shuffled in runs of 64
         MiB.
@@ -75,9 +75,9 @@ class SGDLogisticRegression(
     learning_rate : {"auto", "constant", "optimal", "invscaling", "adaptive"}, default="auto"
         "auto" has no rate. Up to 2000 columns (of several classes, up to 16 million products of two columns, summed
         over the classes) it takes Newton steps, a block of samples at a time, with the curvature of all samples so far;
-        from the second epoch on, one step per epoch. With more columns, or L1, it takes steps with a curvature for each
-        coefficient. The others are SGDClassifier's; with several classes, a step moves them all along the softmax's
-        gradient, and the intercepts of sparse X as far as those of dense X.
+        from the second epoch on, an epoch is an iteration of `LogisticRegression` on all samples. With more columns, or
+        L1, it takes steps with a curvature for each coefficient. The others are SGDClassifier's; with several classes,
+        a step moves them all along the softmax's gradient, and the intercepts of sparse X as far as those of dense X.
     eta0 : float, default=0.01
         Step length of "constant", "invscaling" and "adaptive".
     power_t : float, default=0.5
@@ -118,7 +118,8 @@ class SGDLogisticRegression(
     Warns
     -----
     ConvergenceWarning
-        If `max_iter` epochs were not enough.
+        If the fit did not get as near the minimum as `tol` asks: `max_iter` epochs were not enough, rounding allows no
+        more, or the classes are separable and no penalty bounds the coefficients.
 
     Notes
     -----
@@ -243,12 +244,7 @@ class SGDLogisticRegression(
             run.until_done()
         self._take_over(run, float_type(X))
         if self.tol is not None and not run.converged:
-            warnings.warn(
-                f"{type(self).__name__} did not converge in max_iter={self.max_iter} epochs: the objective of the last "
-                f"was {run.loss_curve[-1]:.6g}{run.change()}. Increase max_iter or tol.",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            warnings.warn(f"{type(self).__name__} {run.shortfall()}", ConvergenceWarning, stacklevel=4)
         callbacks.end(self)
         return self
 

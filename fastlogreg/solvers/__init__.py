@@ -19,10 +19,23 @@ there are none.
 from fastlogreg.solvers.auto import auto, problem
 from fastlogreg.solvers.gap import accuracy_asked, early_end
 from fastlogreg.solvers.gd import gd
+from fastlogreg.solvers.last_iterations import last_iterations
 from fastlogreg.solvers.progress import Solution, Stop
 from fastlogreg.solvers.separation import judged
 from fastlogreg.solvers.sgd import sgd
 
 SOLVERS = {"gd": gd, "newton": auto, "sgd": sgd}
 
-__all__ = ["SOLVERS", "Solution", "Stop", "accuracy_asked", "auto", "early_end", "gd", "judged", "problem", "sgd"]
+__all__ = [
+    "SOLVERS",
+    "Solution",
+    "Stop",
+    "accuracy_asked",
+    "auto",
+    "early_end",
+    "gd",
+    "judged",
+    "last_iterations",
+    "problem",
+    "sgd",
+]

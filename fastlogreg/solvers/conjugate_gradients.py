@@ -1,5 +1,7 @@
 """Directions of Newton steps by conjugate gradients on products with the Hessian."""
 
+import math
+
 import numpy as np
 
 from fastlogreg.curvature.factored import FactoredHessian, diagonal_inverse
@@ -31,13 +33,15 @@ class ConjugateGradients:
     objective : Objective
     inverse : callable, default=None
         Gradient in, an approximate ``H^-1 gradient`` out, symmetric and positive: a preconditioner to use instead.
+    most_products : int, default=infinity
+        Products that a direction takes at most.
     """
 
     hessian = None  # none is factored
 
-    def __init__(self, objective, inverse=None):
+    def __init__(self, objective, inverse=None, most_products=math.inf):
         self._objective = objective
-        self._inverse = inverse
+        self._inverse, self._most_products = inverse, most_products
         self._accuracy = FIRST_ACCURACY
         self.n_products = 0
         self._block, self._plain = None, None
@@ -66,7 +70,7 @@ class ConjugateGradients:
         search = -precondition(residual)
         product = float(residual @ -search)
         gained = 0.0  # what the quadratic model has fallen by
-        for iteration in range(1, 2 * gradient.size + 50):
+        for iteration in range(1, min(2 * gradient.size + 50, self._most_products)):
             if product <= 0 or (not penalty.is_strict and np.max(np.abs(residual)) <= rounding):
                 break
             curved = hessian.dot(search)

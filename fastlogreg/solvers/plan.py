@@ -45,6 +45,10 @@ FULLEST_COLUMNS = 300
 # twenty products, the next one gets a new factor.
 PRODUCTS_OF_A_REST = 20
 
+# With fewer than two rows for each column, classes are nearly always separable, and with weak penalties products with
+# the Hessian without number.
+ROWS_A_COLUMN_FOR_PRODUCTS = 2
+
 # Newton steps with a fresh Hessian each, from a near-optimal point to a proven gap: about four.
 NEWTON_STEPS = 4
 # Iterations that L-BFGS on several classes leaves to the Newton steps at the end.

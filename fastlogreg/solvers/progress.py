@@ -15,6 +15,7 @@ class Stop(Enum):
     CONVERGED = "the gap is proven small enough"
     MAX_ITER = "max_iter iterations were done"
     STALLED = "rounding allows no further descent"
+    EXHAUSTED = "more iterations would take too long"
     SEPARABLE = "the classes are separable and nothing bounds the coefficients"
     PARTLY_SEPARABLE = "the classes are separable in part and nothing bounds the coefficients"
     REQUESTED = "a callback asked for it"

@@ -1,4 +1,5 @@
-"""Steps over the samples in random order, as SGDLogisticRegression's "auto" takes them, until the gap is proven small.
+"""Steps over the samples in random order, as SGDLogisticRegression's "auto" takes them, then iterations on all of them,
+which show how near the end is.
 
 An epoch is two passes over X: one of steps (`fastlogreg.steps`), one to evaluate where they led. The rows must be at
 hand.
@@ -7,33 +8,46 @@ hand.
 import numpy as np
 
 from fastlogreg.data.rows import Rows, shuffle
-from fastlogreg.solvers.gap import accuracy_asked, early_end, newton_end
-from fastlogreg.solvers.progress import Solution, Stop
+from fastlogreg.solvers.gap import early_end
+from fastlogreg.solvers.last_iterations import last_iterations
+from fastlogreg.solvers.progress import Stop
 from fastlogreg.solvers.separation import separable_end
-from fastlogreg.steps import adaptive_steps, take_epoch
+from fastlogreg.steps import adaptive_steps
+
+# Epochs end when one lowers the value by less than this part: what is left is done sooner by iterations that know the
+# gradient of all samples.
+LEAST_GAIN = 0.05
 
 
 def sgd(objective, start, *, tol, max_iter, on_iteration):
-    """Minimise by epochs of stochastic steps: see the package for the signature that solvers share."""
-    epochs = _Epochs(objective, start)
-    point = objective.evaluate(start)
+    """Minimise by epochs of stochastic steps, and then by `last_iterations`: see the package for the signature that
+    solvers share.
+    """
+    point, n_iter, gains = objective.evaluate(start), 0, True
     on_iteration(0, point)
-    ambition = 1.0
-    for n_iter in range(1, max_iter + 1):
-        # In standardised coordinates the Hessian is near the identity, so this estimates half the squared decrement.
-        if 0.5 * float(point.gradient @ point.gradient) <= ambition * accuracy_asked(point, tol):
-            ended = newton_end(objective, point, tol, n_iter)
-            if isinstance(ended, Solution):
-                on_iteration(n_iter, ended.point)
-                return ended
-            ambition *= 0.1
-        point = objective.evaluate(epochs.next(n_iter), recycle=point)
+    epochs = _Epochs(objective, start)
+    while n_iter < max_iter and gains:
+        n_iter += 1
+        with np.errstate(over="ignore", invalid="ignore"):  # such steps lead nowhere
+            end = objective.evaluate(epochs.next(n_iter))
+        gains = end.value < (1.0 - LEAST_GAIN) * point.value
+        if end.value < point.value:
+            point = end
         on_iteration(n_iter, point)
-        if not np.isfinite(point.value):
-            raise FloatingPointError("stochastic steps overflowed: scale X")
         if (end := separable_end(objective, point, n_iter)) is not None:
             return end
-    return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
+    if n_iter == max_iter:
+        return early_end(objective, point, tol, max_iter, Stop.MAX_ITER)
+    solution = last_iterations(
+        objective,
+        point.parameters,
+        tol=tol,
+        max_iter=max_iter - n_iter,
+        on_iteration=lambda number, reached: on_iteration(n_iter + number, reached) if number else None,
+    )
+    solution.n_iter += n_iter
+    solution.ways = ()
+    return solution
 
 
 class _Epochs:
@@ -65,9 +79,8 @@ class _Epochs:
     def next(self, number):
         """The parameters that epoch `number`, counted from one, leads to."""
         shuffle(self._order, number)
-        take_epoch(self._steps, number, self._feed)
+        self._steps.begin_epoch()
+        self._steps.feed(self._rows, self._target, self._weight, self._order, self._design.n_threads)
+        self._steps.end_epoch()
         coef, intercept = self._steps.solution()
         return self._objective.from_coef(np.atleast_2d(coef), np.atleast_1d(intercept))
-
-    def _feed(self):
-        self._steps.feed(self._rows, self._target, self._weight, self._order, self._design.n_threads)

@@ -22,8 +22,8 @@ __all__ = [
     "SoftmaxGradientSteps",
     "SoftmaxNewtonSteps",
     "adaptive_steps",
+    "know_curvature",
     "memory_map",
-    "take_epoch",
 ]
 
 # Above 2000 columns, factoring the curvature takes longer than the steps that it spares.
@@ -48,17 +48,6 @@ def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
     return SoftmaxDiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
 
 
-def take_epoch(steps, number, feed):
-    """Epoch `number`, counted from one, of the samples that ``feed()`` feeds.
-
-    Where the steps can be exact (`begin_exact`), an epoch is one exact step: each epoch but the first, and the first,
-    too, if there were coefficients to start from. Its mean objective is returned then, else None.
-    """
-    exact = hasattr(steps, "begin_exact") and (number > 1 or steps.warm)
-    if exact:
-        steps.begin_exact()
-    else:
-        steps.begin_epoch()
-    feed()
-    steps.end_epoch()
-    return steps.end_exact() if exact else None
+def know_curvature(steps):
+    """Whether the steps know the curvature of all samples, so that one epoch comes near the optimum."""
+    return isinstance(steps, (NewtonSteps, SoftmaxNewtonSteps))

@@ -25,12 +25,18 @@ class Feed:
     """
 
     def __init__(self, rows, target, weight, kept, seed, mapped):
-        self.rows, self._weight, self._kept = rows, weight, kept
-        self._target = target if target.dtype == np.uint8 else target.astype(np.float64, copy=False)
+        self.rows, self.target, self.weight, self._kept = rows, target, weight, kept
+        self._fed_target = target if target.dtype == np.uint8 else target.astype(np.float64, copy=False)
         self._seed, self._mapped, self._random = seed, mapped, None
         self.n_samples = len(target)
         plain = mapped is not None or (seed is None and kept is None)
         self._order = None if plain else np.arange(self.n_samples, dtype=np.int32)
+
+    def kept_weight(self):
+        """The weights, zero for samples that no epoch takes; None stands for ones."""
+        if self._kept is None:
+            return self.weight
+        return self._kept.astype(np.float64) if self.weight is None else np.where(self._kept, self.weight, 0.0)
 
     def epoch(self, steps, n_threads):
         """One epoch; with more than one thread, rows are read ahead."""
@@ -40,7 +46,7 @@ class Feed:
         if self._seed is not None:
             shuffle(self._order, self._seed)
         order = self._order if self._kept is None else self._order[self._kept[self._order]]
-        steps.feed(self.rows, self._target, self._weight, order, n_threads)
+        steps.feed(self.rows, self._fed_target, self.weight, order, n_threads)
 
     def _feed_parts(self, steps, n_threads):
         """Parts of a mapped file in random order, each shuffled."""
@@ -55,7 +61,7 @@ class Feed:
                 order = order[self._kept[order]]
             if self._seed is not None:
                 self._random.shuffle(order)
-            steps.feed(self.rows, self._target, self._weight, order, n_threads)
+            steps.feed(self.rows, self._fed_target, self.weight, order, n_threads)
             self._mapped.madvise(mmap.MADV_DONTNEED)
 
 

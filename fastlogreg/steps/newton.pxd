@@ -1,4 +1,3 @@
 cdef double STALE
-cdef double TRUSTED_GAP
 
 cdef factorize(curvature, double share, scale, Py_ssize_t n, double[:, ::1] factor)

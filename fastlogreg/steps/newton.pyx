@@ -31,8 +31,6 @@ cdef double TRUSTED_MOVE = 1.0
 cdef double LARGEST_MOVE = 16.0
 # Samples whose logit is more than this on the wrong side take the curvature of the quadratic bound.
 cdef double FAR = 4.0
-# An exact step that promises to gain no more than this share of the objective is in the quadratic region.
-cdef double TRUSTED_GAP = 0.01
 # Added to a diagonal of ones before it is factored, as columns may depend on one another.
 cdef double LOADING = 1e-9
 
@@ -84,11 +82,7 @@ cdef class NewtonSteps(Steps):
     cdef public object curvature
     cdef public object factor
     cdef public object scale
-    cdef public object gradient
-    cdef public object best
-    cdef readonly bint exact
     cdef readonly bint warm
-    cdef readonly double gap
     cdef public double weight
     cdef public double curvature_weight
     cdef public double factor_weight
@@ -118,7 +112,7 @@ cdef class NewtonSteps(Steps):
     def __reduce__(self):
         arrays = self.coef, self.curvature, self.factor, self.scale
         numbers = (self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
-                   self.penalty_sum, self.count, self.gap, self.best)
+                   self.penalty_sum, self.count)
         return _restored_newton, (self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
     cdef _take_steps(self):
@@ -132,57 +126,19 @@ cdef class NewtonSteps(Steps):
         self.count += block_weight
         self.penalty_sum += block_weight * 0.5 * self.alpha * self._square()
         self.weight += block_weight
-        if self.exact:
-            self.loss_sum += self._pass(self.gradient, bound=not self._is_near())
-            self._add_curvature(self._curvatures[:block.count])
-        elif self.n_blocks == 0:
+        if self.n_blocks == 0:
             self._first_block(block_weight)
         else:
             self._next_block(block_weight)
         self.n_blocks += 1
 
-    cdef bint _is_near(self):
-        """Whether the last exact step was short enough for its quadratic model to be trusted."""
-        return self.best is not None and self.gap <= TRUSTED_GAP * self.best[0]
-
-    def begin_epoch(self):
-        Steps.begin_epoch(self)
-        if not self.exact and self.best is not None:  # the stream goes on from where an exact step led
-            self._settle()
-
-    cdef _settle(self):
-        if not self._is_near():
-            self.coef = self.best[1]
-        self.best = None
-
-    def begin_exact(self):
-        """Begin an epoch at whose end there is one step, with the gradient and curvature of all its samples."""
-        self.exact = True
-        self.begin_epoch()
-        self.gradient = np.zeros_like(self.coef)
-        self.curvature[:] = 0.0
-        self.weight = 0.0
-
-    def end_exact(self):
-        """Take the step, or halve the one before if that did not descend; returns the mean objective where it starts.
-
-        `gap` is then half the squared Newton decrement: what the objective is above its minimum, nearly. It is infinite
-        after a step was halved.
-        """
-        self.exact = False
-        self.curvature_weight = self.weight
-        value = (self.loss_sum + self.penalty_sum) / self.count
-        if self.best is not None and not value <= self.best[0] * (1.0 + 1e-12):
-            self.coef = 0.5 * (self.coef + self.best[1])
-            self.gap = np.inf
-            return self.best[0]
-        self.best = value, self.coef.copy()
-        self.gradient[:self.block.n_features] += self.alpha * self.weight * self.coef[:self.block.n_features]
-        self._factorize()
-        self._solve(self.gradient)
-        self.gap = 0.5 * float(np.dot(self._newton_step, self.gradient)) / self.weight
-        self._take_newton_step(1.0)
-        return value
+    def go_on_from(self, coef, double intercept, double weight):
+        """Go on from coefficients that samples of that weight, those of the steps so far among them, led to."""
+        d = self.block.n_features
+        self.coef[:d] = coef
+        if self.fit_intercept:
+            self.coef[d] = intercept
+        self.weight, self.n_blocks = weight, max(self.n_blocks, 1)
 
     cdef _first_block(self, double block_weight):
         """Newton steps for the block alone, until they are small."""
@@ -324,10 +280,8 @@ cdef class NewtonSteps(Steps):
         return square
 
     def _solution(self):
-        """Where the last step led, or, where that was a long one that nothing has verified, where it came from."""
-        coef = self.coef if self.best is None or self._is_near() else self.best[1]
         d = self.block.n_features
-        return coef[:d].copy(), float(coef[d]) if self.fit_intercept else 0.0
+        return self.coef[:d].copy(), float(self.coef[d]) if self.fit_intercept else 0.0
 
 
 def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
@@ -335,5 +289,5 @@ def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
     steps.block = block
     steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
     (steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum, steps.penalty_sum,
-     steps.count, steps.gap, steps.best) = numbers
+     steps.count) = numbers
     return steps

@@ -1,17 +1,14 @@
 """Newton's method on a stream of samples of several classes, a block at a time."""
 
-from types import SimpleNamespace
-
 import numpy as np
 
 from fastlogreg.data.rows cimport RowBlock
 from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view
 from fastlogreg.runtime.blas cimport dsymv, dtrsv
 from fastlogreg.steps.base cimport Steps
-from fastlogreg.steps.newton cimport STALE, TRUSTED_GAP, factorize
+from fastlogreg.steps.newton cimport STALE, factorize
 
 from fastlogreg.curvature.drawn_rows import drawn_rows
-from fastlogreg.curvature.quasi_newton import InverseHessian
 from fastlogreg.data.rows import writable
 from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 
@@ -47,8 +44,6 @@ cdef class SoftmaxNewtonSteps(Steps):
     Coefficients that sum to zero over the classes are moved by ``diag(p) - p p'`` as by K / (K - 1) times its diagonal
     where all probabilities are the same, or there are two classes; elsewhere D is a model.
 
-    Exact steps are those of L-BFGS on the gradient of all samples, with the inverse of D to start from.
-
     Parameters
     ----------
     coef : ndarray of shape (K, n_features)
@@ -77,12 +72,7 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef object _ridge
     cdef object _padding
     cdef object _zeros
-    cdef object _inverse
-    cdef object _best
-    cdef object _gradient_sum
-    cdef readonly bint exact
     cdef readonly bint warm
-    cdef readonly double gap
 
     def __init__(self, coef, intercept, bint sparse, double alpha, bint fit_intercept):
         n_classes, n_features = coef.shape
@@ -103,14 +93,9 @@ cdef class SoftmaxNewtonSteps(Steps):
         self._zeros = np.zeros_like(self._padding)
 
     def __reduce__(self):
-        arrays = self._settled(), self.curvature, self.factor, self.scale
+        arrays = self.coef, self.curvature, self.factor, self.scale
         numbers = self.weight, self.factor_weight, self.loss_sum, self.penalty_sum, self.count
         return _restored_newton_steps, (self.n_classes, self.alpha, self.fit_intercept, self.block, arrays, numbers)
-
-    def begin_epoch(self):
-        Steps.begin_epoch(self)
-        if not self.exact:  # the stream goes on from where an exact step led
-            self.coef, self._best = self._settled(), None
 
     cdef _take_steps(self):
         cdef RowBlock block = self.block
@@ -120,10 +105,7 @@ cdef class SoftmaxNewtonSteps(Steps):
         self.count += block_weight
         self.penalty_sum += self._penalty(block_weight, self.coef)
         with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the solution
-            if self.exact:
-                self._add_exact(block_weight)
-            else:
-                self._take_block(block_weight)
+            self._take_block(block_weight)
 
     cdef double _penalty(self, double weight, coef):
         return 0.5 * weight * float(np.vdot(self._ridge * coef, coef))
@@ -288,62 +270,16 @@ cdef class SoftmaxNewtonSteps(Steps):
             drawn, weights = drawn_rows(curvature, max(1, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES))))
             block.add_gram(drawn, weights, &gram[k, 0, 0])
 
-    def begin_exact(self):
-        """Begin an epoch at whose end there is one step, with the gradient of all its samples."""
-        if self._best is None:
-            self._inverse = InverseHessian(self._mean_inverse)
-            if self.weight != self.factor_weight:
-                self._factorize(self.weight)
-        self.exact = True
-        self.begin_epoch()
-        self._gradient_sum = np.zeros_like(self.coef)
-
-    def _mean_inverse(self, gradient):
-        return self.factor_weight * centred(self._solve(gradient.reshape(self.coef.shape)), self.n_classes).ravel()
-
-    cdef _add_exact(self, double block_weight):
-        logits = self._logits(self.coef, self._padding)
-        loss, residual = self._loss(logits)
-        self.loss_sum += loss
-        self._gradient_sum += self._gradient(residual)
-        if self.factor_weight == 0.0:  # no block has been taken
-            self._add_curvature(self._softmax(logits))
-            self.weight += block_weight
-
-    def end_exact(self):
-        """Take the step, or halve the one before if that did not descend; returns the mean objective where it starts.
-
-        `gap` is then half the squared Newton decrement as L-BFGS knows it, or what the step before gained if that is
-        more: what the objective is above its minimum, roughly. It is infinite after a step was halved.
-        """
-        self.exact = False
-        if self.factor_weight == 0.0:
-            self._factorize(self.weight)
-        value = (self.loss_sum + self.penalty_sum) / self.count
-        if self._best is not None and not value <= self._best.value * (1.0 + 1e-12):
-            self.coef = 0.5 * (self.coef + self._best.parameters.reshape(self.coef.shape))
-            self.gap = np.inf
-            return self._best.value
-        gradient = self._gradient_sum / self.count + self._ridge * self.coef
-        point = SimpleNamespace(value=value, parameters=self.coef.ravel(), gradient=gradient.ravel())
-        gain = np.inf
-        if self._best is not None:
-            self._inverse.update(self._best, point)
-            gain = self._best.value - value
-        self._best = point
-        step = self._inverse.dot(point.gradient)
-        self.gap = max(gain, 0.5 * float(step @ point.gradient))
-        self.coef = self.coef - step.reshape(self.coef.shape)
-        return value
-
-    cdef _settled(self):
-        """Where the last step led, or, where that was a long one that nothing has verified, where it came from."""
-        if self._best is None or self.gap <= TRUSTED_GAP * self._best.value:
-            return self.coef
-        return self._best.parameters.reshape(self.coef.shape)
+    def go_on_from(self, coef, intercept, double weight):
+        """Go on from coefficients that samples of that weight, those of the steps so far among them, led to."""
+        self.coef = rows_of_features(coef, self.block.width)
+        if self.fit_intercept:
+            self.coef[self.block.n_features, :self.n_classes] = intercept
+        self.coef = centred(self.coef, self.n_classes)
+        self.weight = weight
 
     def _solution(self):
-        coef = self._settled()
+        coef = self.coef
         d, n_classes = self.block.n_features, self.n_classes
         intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
         return coef_of_rows(coef[:d], n_classes), intercept
