@@ -104,4 +104,9 @@ cdef class RowBlock:
     cdef sgd_rows rows(self) noexcept nogil
     cdef design_view view(self) noexcept nogil
     cdef const layout_kernels *kernels(self) noexcept nogil
+    cdef moments(self)
+    cdef subtract(self, const double[::1] origin)
+    cdef _subtract_from_entries(self, const double[::1] origin)
+    cdef bint _has_entry(self, Py_ssize_t start, Py_ssize_t count, Py_ssize_t column) noexcept nogil
+    cdef _append_missing(self, const double[::1] origin, const int32_t[::1] missing)
     cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram)

@@ -5,7 +5,7 @@ import numpy as np
 cimport cython
 from libc.math cimport sqrt
 from libc.stdint cimport int8_t, int16_t, int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
-from libc.string cimport memcpy, memset
+from libc.string cimport memcpy, memmove, memset
 
 from fastlogreg.data.design cimport Design
 from fastlogreg.kernels.dispatch cimport (
@@ -493,6 +493,106 @@ cdef class RowBlock:
 
     cdef const layout_kernels *kernels(self) noexcept nogil:
         return active_kernels().of_layout[CSR_F64_I32 if self.sparse else C_ORDER_F64]
+
+    cdef moments(self):
+        """The copied rows' weight, their columns' weighted means (d,), and the weighted squares about these (d,).
+
+        Sums are of differences from the first row, so that a column that does not vary has exactly its value as mean.
+        """
+        cdef Py_ssize_t d = self.n_features, m = self.count, i, j, k
+        cdef double[::1] pivot = np.zeros(d), mean = np.zeros(d), squares = np.zeros(d), present = np.zeros(d)
+        cdef double total = 0.0, weight, value
+        for i in range(m):
+            total += self._weight[i]
+        if self.sparse:
+            for k in range(self._starts[0], self._starts[1]):
+                if self._columns[k] < d:
+                    pivot[self._columns[k]] = self._values[k]
+            for i in range(m):
+                for k in range(self._starts[i], self._starts[i + 1]):
+                    j = self._columns[k]
+                    if j < d:
+                        present[j] += self._weight[i]
+                        mean[j] += self._weight[i] * (self._values[k] - pivot[j])
+            for j in range(d):
+                mean[j] = pivot[j] + (mean[j] - pivot[j] * (total - present[j])) / total
+            for i in range(m):
+                for k in range(self._starts[i], self._starts[i + 1]):
+                    j = self._columns[k]
+                    if j < d:
+                        squares[j] += self._weight[i] * (self._values[k] - mean[j])**2
+            for j in range(d):
+                squares[j] += max(total - present[j], 0.0) * mean[j]**2
+        else:
+            with nogil:
+                for j in range(d):
+                    pivot[j] = self._values[j]
+                for i in range(m):
+                    weight = self._weight[i]
+                    for j in range(d):
+                        mean[j] += weight * (self._values[i * self.width + j] - pivot[j])
+                for j in range(d):
+                    mean[j] = pivot[j] + mean[j] / total
+                for i in range(m):
+                    weight = self._weight[i]
+                    for j in range(d):
+                        value = self._values[i * self.width + j] - mean[j]
+                        squares[j] += weight * value * value
+        return total, np.asarray(mean), np.asarray(squares)
+
+    cdef subtract(self, const double[::1] origin):
+        """Measure the copied rows from an origin (d,), zero but for columns that are there in nearly all rows."""
+        cdef Py_ssize_t i, j
+        if self.sparse:
+            self._subtract_from_entries(origin)
+            return
+        with nogil:
+            for i in range(self.count):
+                for j in range(self.n_features):
+                    self._values[i * self.width + j] -= origin[j]
+
+    cdef _subtract_from_entries(self, const double[::1] origin):
+        cdef int32_t[::1] met = np.zeros(self.n_features, dtype=np.int32), missing = np.zeros(self.count, dtype=np.int32)
+        cdef Py_ssize_t i, j, k, n_moved = np.count_nonzero(origin), n_missing = 0
+        for i in range(self.count):
+            missing[i] = <int32_t>n_moved
+            for k in range(self._starts[i], self._starts[i + 1]):
+                j = self._columns[k]
+                if j < self.n_features and origin[j] != 0.0 and met[j] <= i:  # entries of one column add up
+                    met[j] = <int32_t>(i + 1)
+                    self._values[k] -= origin[j]
+                    missing[i] -= 1
+            n_missing += missing[i]
+        if n_missing:
+            self.make_room(self._starts[self.count] + n_missing)
+            self._append_missing(origin, missing)
+
+    cdef _append_missing(self, const double[::1] origin, const int32_t[::1] missing):
+        """Give each row entries of the columns that it lacks and that have an origin: from the last row to the first, as
+        rows move up.
+        """
+        cdef Py_ssize_t i, j, k, end, start, count, ahead = np.sum(missing)
+        cdef int32_t[::1] columns = np.flatnonzero(origin).astype(np.int32)
+        for i in range(self.count - 1, -1, -1):
+            start, count = self._starts[i], self._starts[i + 1] - self._starts[i]
+            self._starts[i + 1] += <int32_t>ahead
+            ahead -= missing[i]
+            memmove(&self._values[0] + start + ahead, &self._values[0] + start, count * sizeof(double))
+            memmove(&self._columns[0] + start + ahead, &self._columns[0] + start, count * sizeof(int32_t))
+            end = start + ahead + count
+            for k in range(columns.shape[0] if missing[i] else 0):
+                j = columns[k]
+                if not self._has_entry(start + ahead, count, j):
+                    self._values[end], self._columns[end] = -origin[j], <int32_t>j
+                    end += 1
+        self._bind()
+
+    cdef bint _has_entry(self, Py_ssize_t start, Py_ssize_t count, Py_ssize_t column) noexcept nogil:
+        cdef Py_ssize_t k
+        for k in range(start, start + count):
+            if self._columns[k] == column:
+                return True
+        return False
 
     cdef add_gram(self, const Py_ssize_t[::1] drawn, const double[::1] weight, double *gram):
         """``gram += Z' diag(weight) Z`` in the upper triangle, Z the drawn rows, or all of them for None."""

@@ -11,5 +11,6 @@ cdef class Steps:
     cdef Py_ssize_t _append(self, FedSamples fed, Py_ssize_t first)
     cdef bint _worth_reading_ahead(self, FedSamples fed)
     cdef Py_ssize_t _feed_ahead(self, FedSamples fed, Py_ssize_t first)
+    cdef _centre(self, origin)
     cdef _charge(self, double l1, double l2)
     cdef _take_steps(self)

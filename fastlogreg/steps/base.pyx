@@ -89,6 +89,13 @@ cdef class Steps:
         """Do the steps that wait, and complete the sums."""
         self.flush()
 
+    cdef _centre(self, origin):
+        """Measure the waiting rows from the stream's `Origin`, which may follow them; returns what was added to it."""
+        shift = origin.admit(*self.block.moments())
+        if origin.value.any():
+            self.block.subtract(origin.value)
+        return shift
+
     cdef _charge(self, double l1, double l2):
         """The penalty of all samples at the coefficients that the epoch ends with."""
         coef, _ = self._solution()

@@ -1,3 +1,4 @@
 cdef double STALE
 
+cdef move_origin(gram, shift)
 cdef factorize(curvature, double share, scale, Py_ssize_t n, double[:, ::1] factor)

@@ -11,6 +11,7 @@ from fastlogreg.data.rows cimport RowBlock
 from fastlogreg.steps.base cimport Steps
 
 from fastlogreg.data.rows import writable
+from fastlogreg.steps.origin import Origin
 
 # Rows of a block, or as many as columns if there are more. Its step is made at the coefficients before it, so a block
 # is to be small beside the samples that determine these, but large enough that its rank update runs near the speed of
@@ -53,6 +54,20 @@ cdef factorize(curvature, double share, scale, Py_ssize_t n, double[:, ::1] fact
         factor.base[:] = np.eye(len(scale))
 
 
+cdef move_origin(gram, shift):
+    """Z' diag(weight) Z in the upper triangle (d + 1, d + 1), of rows of d columns and a one, after `shift` (d,) was
+    taken from the columns.
+    """
+    d = len(shift)
+    moved = np.flatnonzero(shift)
+    sums, total, of_moved = gram[:d, d].copy(), gram[d, d], shift[moved]
+    for j, step in zip(moved, of_moved, strict=True):
+        gram[j, j:d] -= step * sums[j:]
+        gram[:j + 1, j] -= step * sums[:j + 1]
+        gram[:d, d][j] -= step * total
+    gram[np.ix_(moved, moved)] += total * np.outer(of_moved, of_moved)
+
+
 cdef class NewtonSteps(Steps):
     """Newton steps on a stream, a block at a time: the mean curvature so far, and the gradient of the block.
 
@@ -82,6 +97,7 @@ cdef class NewtonSteps(Steps):
     cdef public object curvature
     cdef public object factor
     cdef public object scale
+    cdef public object origin
     cdef readonly bint warm
     cdef public double weight
     cdef public double curvature_weight
@@ -105,12 +121,13 @@ cdef class NewtonSteps(Steps):
             self.coef[n_features] = intercept
         self.curvature, self.factor = np.zeros((2, self.block.width, self.block.width))
         self.scale = np.ones(self.block.width)
+        self.origin = Origin(n_features) if fit_intercept else None
         # A number for each row of a block, and for each coefficient.
         self._residual, self._curvatures, self._moves = np.zeros((3, self.block.capacity))
         self._gradient, self._newton_step = np.zeros((2, self.block.width))
 
     def __reduce__(self):
-        arrays = self.coef, self.curvature, self.factor, self.scale
+        arrays = self.coef, self.curvature, self.factor, self.scale, self.origin
         numbers = (self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
                    self.penalty_sum, self.count)
         return _restored_newton, (self.alpha, self.fit_intercept, self.block, arrays, numbers)
@@ -126,18 +143,29 @@ cdef class NewtonSteps(Steps):
         self.count += block_weight
         self.penalty_sum += block_weight * 0.5 * self.alpha * self._square()
         self.weight += block_weight
+        if self.fit_intercept:
+            self._follow(self._centre(self.origin))
         if self.n_blocks == 0:
             self._first_block(block_weight)
         else:
             self._next_block(block_weight)
         self.n_blocks += 1
 
+    cdef _follow(self, shift):
+        """Go on in coordinates whose origin was moved by `shift` (d,), or None: logits stay what they are."""
+        cdef Py_ssize_t d = self.block.n_features
+        if shift is None:
+            return
+        self.coef[d] += shift @ self.coef[:d]
+        move_origin(self.curvature, shift)
+        self.factor_weight = 0.0
+
     def go_on_from(self, coef, double intercept, double weight):
         """Go on from coefficients that samples of that weight, those of the steps so far among them, led to."""
         d = self.block.n_features
         self.coef[:d] = coef
         if self.fit_intercept:
-            self.coef[d] = intercept
+            self.coef[d] = intercept + self.origin.value @ coef
         self.weight, self.n_blocks = weight, max(self.n_blocks, 1)
 
     cdef _first_block(self, double block_weight):
@@ -168,7 +196,7 @@ cdef class NewtonSteps(Steps):
         self.loss_sum += self._block_gradient(block_weight)
         cdef bint enough = self.curvature_weight >= ROWS_A_PARAMETER * self.block.width
         cdef bint known = enough and self.n_blocks >= FIRST_BLOCKS
-        cdef bint summed = not known or self.n_blocks % SPARSE_CURVATURE == 0
+        cdef bint summed = not known or self.n_blocks % SPARSE_CURVATURE == 0 or self.factor_weight == 0.0
         if summed:
             self._sum_curvature(block_weight)
             if self.weight >= STALE * self.factor_weight:
@@ -281,12 +309,14 @@ cdef class NewtonSteps(Steps):
 
     def _solution(self):
         d = self.block.n_features
-        return self.coef[:d].copy(), float(self.coef[d]) if self.fit_intercept else 0.0
+        coef = self.coef[:d].copy()
+        return coef, float(self.coef[d] - self.origin.value @ coef) if self.fit_intercept else 0.0
 
 
 def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
     cdef NewtonSteps steps = NewtonSteps(np.zeros(block.n_features), 0.0, block.sparse, alpha, fit_intercept)
     steps.block = block
+    *arrays, steps.origin = arrays
     steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
     (steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum, steps.penalty_sum,
      steps.count) = numbers

@@ -6,10 +6,11 @@ from fastlogreg.data.rows cimport RowBlock
 from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view
 from fastlogreg.runtime.blas cimport dsymv, dtrsv
 from fastlogreg.steps.base cimport Steps
-from fastlogreg.steps.newton cimport STALE, factorize
+from fastlogreg.steps.newton cimport STALE, factorize, move_origin
 
 from fastlogreg.curvature.drawn_rows import drawn_rows
 from fastlogreg.data.rows import writable
+from fastlogreg.steps.origin import Origin
 from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 
 # Rows of a block, or twice as many as columns if that is more: enough to bear the cost of the products with the
@@ -67,6 +68,7 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef public object curvature
     cdef public object factor
     cdef public object scale
+    cdef public object origin
     cdef public double weight
     cdef public double factor_weight
     cdef object _ridge
@@ -87,13 +89,14 @@ cdef class SoftmaxNewtonSteps(Steps):
         self.coef = centred(self.coef, n_classes)
         self.curvature, self.factor = np.zeros((2, n_classes, size, size))
         self.scale = np.ones((n_classes, size))
+        self.origin = Origin(n_features) if fit_intercept else None
         self._ridge = np.zeros((size, 1))
         self._ridge[:n_features] = alpha
         self._padding = padded_intercept(np.zeros(n_classes))
         self._zeros = np.zeros_like(self._padding)
 
     def __reduce__(self):
-        arrays = self.coef, self.curvature, self.factor, self.scale
+        arrays = self.coef, self.curvature, self.factor, self.scale, self.origin
         numbers = self.weight, self.factor_weight, self.loss_sum, self.penalty_sum, self.count
         return _restored_newton_steps, (self.n_classes, self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
@@ -104,8 +107,21 @@ cdef class SoftmaxNewtonSteps(Steps):
             return
         self.count += block_weight
         self.penalty_sum += self._penalty(block_weight, self.coef)
+        if self.fit_intercept:
+            self._follow(self._centre(self.origin))
         with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the solution
             self._take_block(block_weight)
+
+    cdef _follow(self, shift):
+        """Go on in coordinates whose origin was moved by `shift` (d,), or None: logits stay what they are."""
+        cdef Py_ssize_t d = self.block.n_features
+        if shift is None:
+            return
+        self.coef[d] += shift @ self.coef[:d]
+        for gram in self.curvature:
+            move_origin(gram, shift)
+        if self.factor_weight:
+            self._factorize(self.weight)
 
     cdef double _penalty(self, double weight, coef):
         return 0.5 * weight * float(np.vdot(self._ridge * coef, coef))
@@ -274,14 +290,16 @@ cdef class SoftmaxNewtonSteps(Steps):
         """Go on from coefficients that samples of that weight, those of the steps so far among them, led to."""
         self.coef = rows_of_features(coef, self.block.width)
         if self.fit_intercept:
-            self.coef[self.block.n_features, :self.n_classes] = intercept
+            self.coef[self.block.n_features, :self.n_classes] = intercept + coef @ self.origin.value
         self.coef = centred(self.coef, self.n_classes)
         self.weight = weight
 
     def _solution(self):
         coef = self.coef
         d, n_classes = self.block.n_features, self.n_classes
-        intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
+        intercept = np.zeros(n_classes)
+        if self.fit_intercept:
+            intercept = coef[d, :n_classes] - self.origin.value @ coef[:d, :n_classes]
         return coef_of_rows(coef[:d], n_classes), intercept
 
 
@@ -289,6 +307,7 @@ def _restored_newton_steps(n_classes, alpha, fit_intercept, block, arrays, numbe
     start = np.zeros((n_classes, block.n_features))
     cdef SoftmaxNewtonSteps steps = SoftmaxNewtonSteps(start, start[:, 0], block.sparse, alpha, fit_intercept)
     steps.block = block
+    *arrays, steps.origin = arrays
     steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
     steps.weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum, steps.count = numbers
     return steps

@@ -201,6 +201,26 @@ class TestTwin:
             assert slope == pytest.approx(expected, rel=1e-10, abs=1e-14)
 
 
+def far_stream(how, n_classes):
+    """A stream (X, y) with its columns about zero, the same with an origin far off, and the rows of its first call."""
+    X, y = make_data(3000, 4, n_classes)
+    first = 1 if how == "a row first" else 100
+    if how == "a constant first":
+        X[:first, 0] = 0.3
+    elif how == "drift":
+        X[first:, 0] += 30.0
+    units, origin = {"years": (10.0, 2000.0)}.get(how, (2e3, 1.7e9))
+    far = X.copy()
+    far[:, 0] = origin + units * X[:, 0]
+    X[:, 0] -= X[:, 0].mean()
+    return (X, y), (far, y), first
+
+
+@pytest.fixture(params=["newton"])
+def origin_free_kind(request):
+    return KINDS[request.param]
+
+
 class TestStreams:
     @pytest.mark.parametrize("make", [make_data, sparse_data])
     def test_chunks_are_one_call_bit_for_bit(self, kind, make, n_classes):
@@ -275,6 +295,28 @@ class TestStreams:
         for k in range(n_classes):
             model.partial_fit(X[y == k], y[y == k], classes=range(n_classes))
         assert np.isfinite(model.coef_).all()
+
+    @pytest.mark.parametrize("make", [np.asarray, sp.csr_matrix])
+    @pytest.mark.parametrize("how", ["hours", "years", "a row first", "a constant first", "drift"])
+    def test_origins_of_columns_do_not_matter(self, origin_free_kind, how, make, n_classes):
+        centred, far, first = far_stream(how, n_classes)
+        excess = []
+        for X, y in (centred, far):
+            model = SGDLogisticRegression(shuffle=False, **origin_free_kind)
+            for a, b in itertools.pairwise([0, first, 700, 701, 2000, 3000]):
+                model.partial_fit(make(X[a:b]), y[a:b], classes=range(n_classes))
+            excess.append(objective(model, X, y, 0.0) / optimum(*centred, 0.0) - 1)
+        assert excess[1] < excess[0] + 0.005
+
+    def test_sparse_rows_that_lack_an_entry_of_a_far_column(self, origin_free_kind, n_classes):
+        (_, (X, y)), options = far_stream("hours", n_classes)[:2], {"shuffle": False, **origin_free_kind}
+        X[[5, 700, 702], 0] = 1.7e9 - 9e4  # stored as a difference from a column that is nearly everywhere
+        lacking = sp.csr_matrix(X - [1.7e9 - 9e4, 0, 0, 0])
+        models = [
+            SGDLogisticRegression(**options).partial_fit(Z, y, classes=range(n_classes))
+            for Z in (lacking, lacking.toarray())
+        ]
+        np.testing.assert_allclose(models[0].coef_, models[1].coef_, rtol=1e-9)
 
     def test_wrong_calls(self):
         X, y = make_data()
