@@ -66,6 +66,7 @@ cdef class RowBlock:
     cdef readonly bint sparse
     cdef bint ones
     cdef bint in_place
+    cdef bint _shared
     cdef public object values
     cdef public object columns
     cdef public object starts
@@ -100,6 +101,8 @@ cdef class RowBlock:
     cdef void make_room(self, Py_ssize_t n_entries)
     cdef void own(self)
     cdef RowBlock empty_copy(self)
+    cdef RowBlock fork(self)
+    cdef own_arrays(self)
     cdef void clear(self) noexcept nogil
     cdef sgd_rows rows(self) noexcept nogil
     cdef design_view view(self) noexcept nogil

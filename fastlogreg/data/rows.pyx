@@ -1,6 +1,7 @@
 """Rows of X in any order, gathered in blocks."""
 
 import numpy as np
+import scipy.sparse as sp
 
 cimport cython
 from libc.math cimport sqrt
@@ -472,6 +473,52 @@ cdef class RowBlock:
         """A block of the same kind with nothing in it."""
         return RowBlock(self.capacity, self.n_features, self.sparse, self.ones, self.in_place)
 
+    cdef RowBlock fork(self):
+        """A block with the same copied rows, which takes more of them while this one stays as it is: it shares the
+        memory up to `own_arrays`. From then on this block must take no rows unless the fork is given up.
+        """
+        cdef RowBlock block = RowBlock.__new__(RowBlock)
+        block.capacity, block.n_features, block.sparse, block.ones = (
+            self.capacity, self.n_features, self.sparse, self.ones)
+        block.in_place, block.width, block.count, block._n_copied = (
+            self.in_place, self.width, self.count, self._n_copied)
+        block.values, block.columns, block.starts = self.values, self.columns, self.starts
+        block.target, block.weight, block.logits = self.target, self.weight, self.logits
+        block._values, block._columns, block._starts = self._values, self._columns, self._starts
+        block._target, block._weight, block._logits = self._target, self._weight, self._logits
+        block._residual, block._places, block._rows = self._residual, self._places, self._rows
+        block._shared = True
+        return block
+
+    cdef own_arrays(self):
+        """End sharing memory with another block, before rows that wait are changed or make way to others."""
+        cdef Py_ssize_t used
+        if not self._shared:
+            return
+        self._shared = False
+        values, columns = self.values, self.columns
+        used = self._starts[self._n_copied] if self.sparse else self._n_copied * self.width
+        self.values, self.columns = np.zeros_like(values), np.zeros_like(columns)
+        self.values[:used] = values[:used]
+        if self.sparse:
+            self.columns[:used] = columns[:used]
+        self.starts, self.target, self.weight = self.starts.copy(), self.target.copy(), self.weight.copy()
+        places = self._places.copy()  # with the rows that are not copied
+        self._places, self._rows = places, <sparse_row *><size_t>places.ctypes.data
+        self._bind()
+
+    def waiting(self, Py_ssize_t first):
+        """X (m, d), targets and weights of the copied rows that wait, from number `first` on."""
+        d, m = self.n_features, self.count
+        if self.sparse:
+            begin, end = self.starts[first], self.starts[m]
+            shape = m - first, d + self.ones
+            entries = self.values[begin:end], self.columns[begin:end]
+            X = sp.csr_matrix((*entries, self.starts[first:m + 1] - begin), shape)[:, :d]
+        else:
+            X = self.values.reshape(self.capacity, self.width)[first:m, :d]
+        return X, self.target[first:m], self.weight[first:m]
+
     cdef void clear(self) noexcept nogil:
         self.count = self._n_copied = 0
 
@@ -552,7 +599,8 @@ cdef class RowBlock:
                     self._values[i * self.width + j] -= origin[j]
 
     cdef _subtract_from_entries(self, const double[::1] origin):
-        cdef int32_t[::1] met = np.zeros(self.n_features, dtype=np.int32), missing = np.zeros(self.count, dtype=np.int32)
+        cdef int32_t[::1] met = np.zeros(self.n_features, dtype=np.int32)
+        cdef int32_t[::1] missing = np.zeros(self.count, dtype=np.int32)
         cdef Py_ssize_t i, j, k, n_moved = np.count_nonzero(origin), n_missing = 0
         for i in range(self.count):
             missing[i] = <int32_t>n_moved
@@ -568,8 +616,8 @@ cdef class RowBlock:
             self._append_missing(origin, missing)
 
     cdef _append_missing(self, const double[::1] origin, const int32_t[::1] missing):
-        """Give each row entries of the columns that it lacks and that have an origin: from the last row to the first, as
-        rows move up.
+        """Give each row entries of the columns that it lacks and that have an origin, from the last row to the first,
+        as rows move up.
         """
         cdef Py_ssize_t i, j, k, end, start, count, ahead = np.sum(missing)
         cdef int32_t[::1] columns = np.flatnonzero(origin).astype(np.int32)

@@ -4,7 +4,6 @@ The estimator decides which samples there are, with which seed, and when a fit e
 takes the steps.
 """
 
-import copy
 import threading
 import warnings
 from numbers import Integral, Real
@@ -254,6 +253,11 @@ class SGDLogisticRegression(
         """Take the samples as the next ones of a stream: one epoch over them.
 
         How a stream is cut into calls does not matter, except that `shuffle` shuffles the samples within each call.
+        With "auto", Newton steps take the samples in blocks, of 256 or as many as there are columns (of several
+        classes, 512 or twice as many). With more than 64 columns, the coefficients after a call within a block are
+        those of a step by the samples of the block so far and the curvature of all blocks before it; and as long as
+        steps with a curvature for each coefficient predict the samples better, as they do while samples are few, they
+        are theirs.
 
         Parameters
         ----------
@@ -289,9 +293,10 @@ class SGDLogisticRegression(
         rows = as_rows(X)
         with single_threaded_blas(), unseen_overflow():
             if hasattr(self, "_steps"):
-                steps = copy.deepcopy(self._steps)  # a call that fails must leave them as they were
+                steps = self._steps.fork()  # a call that fails must leave them as they were
             else:
                 steps = self._new_steps(*_zeros(known, rows), rows.sparse)
+            steps.begin_stream()
             steps.begin_epoch()
             feed = Feed(rows, target, weight, None, self._seed(), None)
             feed.epoch(steps, effective_n_threads(self.n_jobs))

@@ -1,7 +1,5 @@
 """What all kinds of steps share."""
 
-import copy
-
 import numpy as np
 
 from libc.stdint cimport int32_t
@@ -13,6 +11,8 @@ from fastlogreg.data.rows cimport FedSamples, RowBlock, Rows
 # A second thread that reads rows ahead pays from 4 MiB of rows on, with blocks of at most 131 072 numbers.
 cdef Py_ssize_t READ_AHEAD_FROM = 4 * 2**20
 cdef Py_ssize_t MOST_READ_AHEAD = 2**17
+# Up to 64 columns the steps of the rows that wait take no longer than a call.
+cdef Py_ssize_t MAX_EXACT_WIDTH = 64
 
 
 cdef class Steps:
@@ -26,6 +26,16 @@ cdef class Steps:
         Sums over the samples since `begin_epoch`: the cross-entropy of each before its step, and the penalty then or,
         where that would take long, at the end of the epoch.
     """
+
+    def __reduce__(self):
+        return self._snapshot()
+
+    def _snapshot(self):
+        """What restores the steps as they are: a function, and its arguments."""
+        raise NotImplementedError
+
+    def begin_stream(self):
+        """Be ready for a stream that asks for a solution after few rows at a time."""
 
     def begin_epoch(self):
         self.loss_sum = self.penalty_sum = self.count = 0.0
@@ -82,6 +92,7 @@ cdef class Steps:
     def flush(self):
         """Do the steps that the waiting samples allow."""
         if self.block.count:
+            self.block.own_arrays()
             self._take_steps()
             self.block.clear()
 
@@ -104,11 +115,30 @@ cdef class Steps:
 
     def solution(self):
         """The coefficients and intercepts that the steps would lead to if the stream ended here."""
-        if self.block.count:
-            ended = copy.deepcopy(self)
-            ended.flush()
-            return ended.solution()
-        return self._solution()
+        if self.block.count == 0:
+            return self._solution()
+        if self.block.width > MAX_EXACT_WIDTH:
+            return self._provisional()
+        ended = self.fork()
+        ended.flush()
+        return ended.solution()
+
+    def fork(self):
+        """Steps that go on from these, which stay as they are; what is large is shared until it changes."""
+        cdef Steps other = self._fork()
+        other.block, other.rows_a_step = self.block.fork(), self.rows_a_step
+        other.loss_sum, other.penalty_sum, other.count = self.loss_sum, self.penalty_sum, self.count
+        return other
+
+    cdef Steps _fork(self):
+        """`fork` without what all steps have."""
+        raise NotImplementedError
+
+    cdef _provisional(self):
+        """A solution at little cost from the rows that wait, where it takes many columns long to do their steps."""
+        ended = self.fork()
+        ended.flush()
+        return ended.solution()
 
     cdef _take_steps(self):
         raise NotImplementedError

@@ -83,7 +83,11 @@ cdef class DiagonalSteps(Steps):
         cdef double[::1] models = self.models.reshape(-1)
         self._state.models = &models[0]
 
-    def __reduce__(self):
+    cdef Steps _fork(self):
+        restore, (penalty, block, models, *others) = self._snapshot()
+        return restore(penalty, block, models.copy(), *others)
+
+    def _snapshot(self):
         state = self._state.intercept, self._state.intercept_curvature, self._state.t
         return _restored_diagonal, (self.penalty, self.block, self.models, state,
                                     (self.loss_sum, self.penalty_sum, self.count))

@@ -88,7 +88,11 @@ cdef class GradientSteps(Steps):
         self._state.coef, self._state.had_l1, self._state.pending_row = &self._coef[0], &had[0], &row[0]
         self._state.average_coef = &average[0] if average is not None else NULL
 
-    def __reduce__(self):
+    cdef Steps _fork(self):
+        restore, (settings, block, arrays, *numbers) = self._snapshot()
+        return restore(dict(settings), block, [None if array is None else array.copy() for array in arrays], *numbers)
+
+    def _snapshot(self):
         scalars = _scalars(self._state)
         arrays = self.coef, self.average_coef, self.had_l1, self.pending_row
         sums = self.loss_sum, self.penalty_sum, self.count

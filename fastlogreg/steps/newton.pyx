@@ -1,17 +1,21 @@
 """Newton steps on a stream, a block of samples at a time."""
 
+import copy
+
 import numpy as np
 
-from libc.math cimport fabs, tanh
+from libc.math cimport INFINITY, fabs, tanh
 from libc.string cimport memset
 
 from fastlogreg.runtime.blas cimport dpotrf, dtrsv
 from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view, layout_kernels, targets
 from fastlogreg.data.rows cimport RowBlock
-from fastlogreg.steps.base cimport Steps
+from fastlogreg.steps.base cimport MAX_EXACT_WIDTH, Steps
 
 from fastlogreg.data.rows import writable
+from fastlogreg.steps.diagonal import DiagonalSteps
 from fastlogreg.steps.origin import Origin
+from fastlogreg.steps.scout import Scout
 
 # Rows of a block, or as many as columns if there are more. Its step is made at the coefficients before it, so a block
 # is to be small beside the samples that determine these, but large enough that its rank update runs near the speed of
@@ -98,6 +102,8 @@ cdef class NewtonSteps(Steps):
     cdef public object factor
     cdef public object scale
     cdef public object origin
+    cdef object _scout
+    cdef bint _shares_curvature
     cdef readonly bint warm
     cdef public double weight
     cdef public double curvature_weight
@@ -126,9 +132,26 @@ cdef class NewtonSteps(Steps):
         self._residual, self._curvatures, self._moves = np.zeros((3, self.block.capacity))
         self._gradient, self._newton_step = np.zeros((2, self.block.width))
 
-    def __reduce__(self):
+    def begin_stream(self):
+        if self.n_blocks == 0 and self.block.count == 0 and self.block.width > MAX_EXACT_WIDTH and self._scout is None:
+            self._scout = Scout(DiagonalSteps(*self._solution(), self.alpha, 0.0, self.fit_intercept))
+
+    cdef Steps _fork(self):
+        cdef NewtonSteps other = NewtonSteps.__new__(NewtonSteps)
+        other.alpha, other.fit_intercept, other.warm = self.alpha, self.fit_intercept, self.warm
+        other.coef, other.origin, other._scout = self.coef.copy(), copy.copy(self.origin), copy.copy(self._scout)
+        other.curvature, other.factor, other.scale = self.curvature, self.factor, self.scale
+        other._shares_curvature = True
+        other.weight, other.curvature_weight, other.factor_weight, other.n_blocks = (
+            self.weight, self.curvature_weight, self.factor_weight, self.n_blocks)
+        other._residual, other._curvatures, other._moves = self._residual, self._curvatures, self._moves
+        other._gradient, other._newton_step = self._gradient, self._newton_step
+        return other
+
+    def _snapshot(self):
         arrays = self.coef, self.curvature, self.factor, self.scale, self.origin
-        numbers = (self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
+        scout = None if self._scout is None else copy.copy(self._scout)
+        numbers = (scout, self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
                    self.penalty_sum, self.count)
         return _restored_newton, (self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
@@ -140,15 +163,23 @@ cdef class NewtonSteps(Steps):
             block_weight += block._weight[i]
         if block_weight == 0.0:
             return
+        if self._shares_curvature:
+            self.curvature, self._shares_curvature = self.curvature.copy(), False
+        cdef double of_scout = INFINITY if self._scout is None else self._scout.follow(block), loss
         self.count += block_weight
         self.penalty_sum += block_weight * 0.5 * self.alpha * self._square()
         self.weight += block_weight
         if self.fit_intercept:
             self._follow(self._centre(self.origin))
         if self.n_blocks == 0:
-            self._first_block(block_weight)
+            loss = self._first_block(block_weight)
         else:
-            self._next_block(block_weight)
+            loss = self._next_block(block_weight)
+            if loss <= of_scout:
+                self._scout = None
+        if self._scout is not None:
+            self._scout.end_block()
+        self.loss_sum += loss
         self.n_blocks += 1
 
     cdef _follow(self, shift):
@@ -166,15 +197,48 @@ cdef class NewtonSteps(Steps):
         self.coef[:d] = coef
         if self.fit_intercept:
             self.coef[d] = intercept + self.origin.value @ coef
-        self.weight, self.n_blocks = weight, max(self.n_blocks, 1)
+        self.weight, self.n_blocks, self._scout = weight, max(self.n_blocks, 1), None
 
-    cdef _first_block(self, double block_weight):
-        """Newton steps for the block alone, until they are small."""
-        cdef double move, loss
+    cdef _provisional(self):
+        """Where a step by the rows that wait leads, with the curvature of all before them; where the scout is, if there
+        is none yet, or it predicts these rows better.
+        """
+        cdef double weight = self.block.weight[:self.block.count].sum(), move, loss
+        cdef double of_scout = INFINITY if self._scout is None else self._scout.follow(self.block)
+        cdef Py_ssize_t d = self.block.n_features
+        if self.factor_weight == 0.0 and self.curvature_weight > 0.0:
+            self._factorize()
+        if weight == 0.0 or self.factor_weight == 0.0:
+            return self._solution()
+        coef, moved = self.coef, self.coef.copy()
+        if self.fit_intercept:  # rows that wait are measured from zero
+            moved[d] -= self.origin.value @ coef[:d]
+        self.coef = moved
+        loss = self._block_gradient(weight)
+        if of_scout < loss:
+            self.coef = coef
+            return self._scout.solution()
+        gradient = np.asarray(self._gradient)
+        if self.fit_intercept:
+            gradient[:d] -= gradient[d] * self.origin.value
+        self.weight += weight
+        self._solve(self._gradient)
+        self.weight -= weight
+        step = np.asarray(self._newton_step)
+        if self.fit_intercept:
+            step[d] -= self.origin.value @ step[:d]
+        move = self._largest_move()
+        self._take_newton_step(1.0 if move <= TRUSTED_MOVE else TRUSTED_MOVE / move)
+        self.coef = coef
+        return moved[:d], float(moved[d]) if self.fit_intercept else 0.0
+
+    cdef double _first_block(self, double block_weight):
+        """Newton steps for the block alone, until they are small; returns the loss before them."""
+        cdef double move, loss, before = 0.0
         for repeat in range(5):
             loss = self._block_gradient(block_weight)
             if repeat == 0:
-                self.loss_sum += loss
+                before = loss
             self._only_curvature_of_block(block_weight)
             self._solve(self._gradient)
             move = self._largest_move()
@@ -183,6 +247,7 @@ cdef class NewtonSteps(Steps):
                 break
         self._pass(self._gradient, bound=True)
         self._only_curvature_of_block(block_weight)
+        return before
 
     cdef _only_curvature_of_block(self, double block_weight):
         """Take the curvature of the block's last pass in place of all before, and factor it."""
@@ -191,9 +256,9 @@ cdef class NewtonSteps(Steps):
         self.curvature_weight = block_weight
         self._factorize()
 
-    cdef _next_block(self, double block_weight):
-        cdef double move
-        self.loss_sum += self._block_gradient(block_weight)
+    cdef double _next_block(self, double block_weight):
+        """A Newton step for the block; returns the loss before it."""
+        cdef double move, loss = self._block_gradient(block_weight)
         cdef bint enough = self.curvature_weight >= ROWS_A_PARAMETER * self.block.width
         cdef bint known = enough and self.n_blocks >= FIRST_BLOCKS
         cdef bint summed = not known or self.n_blocks % SPARSE_CURVATURE == 0 or self.factor_weight == 0.0
@@ -210,6 +275,7 @@ cdef class NewtonSteps(Steps):
             self._solve(self._gradient)
             move = self._largest_move()
         self._take_newton_step(1.0 if move <= LARGEST_MOVE else LARGEST_MOVE / move)
+        return loss
 
     cdef _sum_curvature(self, double block_weight):
         """Add the curvature of the block's last pass."""
@@ -262,7 +328,7 @@ cdef class NewtonSteps(Steps):
         diagonal = share * np.diagonal(self.curvature).copy()
         diagonal[:self.block.n_features] += self.alpha * self.weight
         scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
-        self.factor_weight, self.scale = self.weight, scale
+        self.factor_weight, self.scale, self.factor = self.weight, scale, np.empty_like(self.factor)
         factorize(self.curvature, share, scale, self.block.n_features + self.fit_intercept, self.factor)
 
     cdef _solve(self, const double[::1] gradient):
@@ -308,6 +374,8 @@ cdef class NewtonSteps(Steps):
         return square
 
     def _solution(self):
+        if self._scout is not None:
+            return self._scout.solution()
         d = self.block.n_features
         coef = self.coef[:d].copy()
         return coef, float(self.coef[d] - self.origin.value @ coef) if self.fit_intercept else 0.0
@@ -318,6 +386,6 @@ def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
     steps.block = block
     *arrays, steps.origin = arrays
     steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
-    (steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum, steps.penalty_sum,
-     steps.count) = numbers
+    (steps._scout, steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum,
+     steps.penalty_sum, steps.count) = numbers
     return steps

@@ -5,6 +5,7 @@ import numpy as np
 from libc.string cimport memset
 
 from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, softmax_batches
+from fastlogreg.steps.base cimport Steps
 from fastlogreg.steps.diagonal cimport DiagonalSteps
 from fastlogreg.data.rows cimport RowBlock
 
@@ -41,7 +42,11 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         self.intercepts = np.stack([padded_intercept(intercept), np.zeros(rows.shape[1])])
         self._begin(rows, alpha, l1_ratio, fit_intercept)
 
-    def __reduce__(self):
+    cdef Steps _fork(self):
+        restore, (n_classes, penalty, block, arrays, numbers) = self._snapshot()
+        return restore(n_classes, penalty, block, [array.copy() for array in arrays], numbers)
+
+    def _snapshot(self):
         arrays = self.models, self.intercepts
         numbers = self._state.t, self.loss_sum, self.penalty_sum, self.count
         return _restored_diagonal_steps, (self.n_classes, self.penalty, self.block, arrays, numbers)

@@ -58,7 +58,12 @@ cdef class SoftmaxGradientSteps(GradientSteps):
         self._state.average_coef = &average[0, 0] if average is not None else NULL
         self.values = np.empty((self.rows_a_step, coef.shape[1]))
 
-    def __reduce__(self):
+    cdef Steps _fork(self):
+        restore, (settings, n_classes, block, arrays, *numbers) = self._snapshot()
+        arrays = [None if array is None else array.copy() for array in arrays]
+        return restore(dict(settings), n_classes, block, arrays, *numbers)
+
+    def _snapshot(self):
         cdef sgd_state *s = &self._state
         arrays = self.coef, self.average_coef, self.had_l1, self.intercept, self.average_intercept
         scalars = s.scale, s.average_a, s.average_b, s.accrued_l1, s.t

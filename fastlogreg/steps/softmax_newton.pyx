@@ -1,16 +1,22 @@
 """Newton's method on a stream of samples of several classes, a block at a time."""
 
+import copy
+
 import numpy as np
+
+from libc.math cimport INFINITY
 
 from fastlogreg.data.rows cimport RowBlock
 from fastlogreg.kernels.dispatch cimport active_kernels, block_kernels, design_view
 from fastlogreg.runtime.blas cimport dsymv, dtrsv
-from fastlogreg.steps.base cimport Steps
-from fastlogreg.steps.newton cimport STALE, factorize, move_origin
+from fastlogreg.steps.base cimport MAX_EXACT_WIDTH, Steps
+from fastlogreg.steps.newton cimport STALE, TRUSTED_MOVE, factorize, move_origin
 
 from fastlogreg.curvature.drawn_rows import drawn_rows
 from fastlogreg.data.rows import writable
 from fastlogreg.steps.origin import Origin
+from fastlogreg.steps.scout import Scout
+from fastlogreg.steps.softmax_diagonal import SoftmaxDiagonalSteps
 from fastlogreg.steps.classes import centred, coef_of_rows, labels, padded_intercept, rows_of_features
 
 # Rows of a block, or twice as many as columns if that is more: enough to bear the cost of the products with the
@@ -69,6 +75,8 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef public object factor
     cdef public object scale
     cdef public object origin
+    cdef object _scout
+    cdef bint _shares_curvature
     cdef public double weight
     cdef public double factor_weight
     cdef object _ridge
@@ -95,9 +103,25 @@ cdef class SoftmaxNewtonSteps(Steps):
         self._padding = padded_intercept(np.zeros(n_classes))
         self._zeros = np.zeros_like(self._padding)
 
-    def __reduce__(self):
+    def begin_stream(self):
+        if self.weight == 0.0 and self.block.count == 0 and self.block.width > MAX_EXACT_WIDTH and self._scout is None:
+            self._scout = Scout(SoftmaxDiagonalSteps(*self._solution(), self.alpha, 0.0, self.fit_intercept))
+
+    cdef Steps _fork(self):
+        cdef SoftmaxNewtonSteps other = SoftmaxNewtonSteps.__new__(SoftmaxNewtonSteps)
+        other.alpha, other.fit_intercept, other.n_classes = self.alpha, self.fit_intercept, self.n_classes
+        other.warm, other.targets, other.coef = self.warm, self.targets, self.coef  # which steps replace
+        other.origin, other._scout = copy.copy(self.origin), copy.copy(self._scout)
+        other.curvature, other.factor, other.scale = self.curvature, self.factor, self.scale
+        other._shares_curvature = True
+        other.weight, other.factor_weight = self.weight, self.factor_weight
+        other._ridge, other._padding, other._zeros = self._ridge, self._padding, self._zeros
+        return other
+
+    def _snapshot(self):
         arrays = self.coef, self.curvature, self.factor, self.scale, self.origin
-        numbers = self.weight, self.factor_weight, self.loss_sum, self.penalty_sum, self.count
+        scout = None if self._scout is None else copy.copy(self._scout)
+        numbers = scout, self.weight, self.factor_weight, self.loss_sum, self.penalty_sum, self.count
         return _restored_newton_steps, (self.n_classes, self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
     cdef _take_steps(self):
@@ -105,18 +129,28 @@ cdef class SoftmaxNewtonSteps(Steps):
         cdef double block_weight = np.asarray(block._weight[:block.count]).sum()
         if block_weight == 0.0:
             return
+        if self._shares_curvature:
+            self.curvature, self._shares_curvature = self.curvature.copy(), False
+        cdef double of_scout = INFINITY if self._scout is None else self._scout.follow(block)
+        cdef bint is_first = self.weight == 0.0
+        cdef double before = self.loss_sum
         self.count += block_weight
         self.penalty_sum += self._penalty(block_weight, self.coef)
         if self.fit_intercept:
             self._follow(self._centre(self.origin))
         with np.errstate(over="ignore", invalid="ignore"):  # the caller looks at the solution
             self._take_block(block_weight)
+        if not is_first and self.loss_sum - before <= of_scout:
+            self._scout = None
+        if self._scout is not None:
+            self._scout.end_block()
 
     cdef _follow(self, shift):
         """Go on in coordinates whose origin was moved by `shift` (d,), or None: logits stay what they are."""
         cdef Py_ssize_t d = self.block.n_features
         if shift is None:
             return
+        self.coef = self.coef.copy()
         self.coef[d] += shift @ self.coef[:d]
         for gram in self.curvature:
             move_origin(gram, shift)
@@ -126,13 +160,34 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef double _penalty(self, double weight, coef):
         return 0.5 * weight * float(np.vdot(self._ridge * coef, coef))
 
+    cdef _provisional(self):
+        """Where a step by the rows that wait leads, with the curvature of all before them; where the scout is, if there
+        is none yet, or it predicts these rows better.
+        """
+        cdef double weight = self.block.weight[:self.block.count].sum(), move
+        cdef double of_scout = INFINITY if self._scout is None else self._scout.follow(self.block)
+        cdef Py_ssize_t d = self.block.n_features
+        if self.factor_weight == 0.0 and self.curvature.any():
+            self._factorize(self.weight)
+        if weight == 0.0 or self.factor_weight == 0.0:
+            return self._solution()
+        coef = self._from_zero(self.coef)  # as the rows that wait are
+        loss, residual = self._loss(self._logits(coef, self._padding))
+        if of_scout < loss:
+            return self._scout.solution()
+        gradient = self._gradient(residual) + weight * self._ridge * coef
+        if self.fit_intercept:
+            gradient[:d] -= np.outer(self.origin.value, gradient[d])
+        step = self.factor_weight / (self.weight + weight) * self._solve(gradient)
+        step = self._from_zero(centred(step, self.n_classes))
+        move = float(np.abs(self._logits(step, self._zeros)).max())
+        return self._split(coef - min(1.0, TRUSTED_MOVE / max(move, TRUSTED_MOVE)) * step)
+
     cdef _take_block(self, double block_weight):
         start, coef, past = self.coef, self.coef, np.zeros_like(self.coef)
         logits = self._logits(coef, self._padding)
-        if self.factor_weight == 0.0:  # conjugate gradients need an inverse to begin with
-            self._add_curvature(self._softmax(logits))
-            self._factorize(block_weight)
-            self.curvature[:] = 0.0
+        if self.factor_weight == 0.0:
+            self._begin_curvature(logits, block_weight)
         loss, residual = self._loss(logits)
         self.loss_sum += loss
         value, enough = loss + self._penalty(block_weight, coef), ENOUGH * loss
@@ -163,6 +218,17 @@ cdef class SoftmaxNewtonSteps(Steps):
         self.weight += block_weight
         if self.weight >= STALE * self.factor_weight or self.weight == block_weight:
             self._factorize(self.weight)
+
+    cdef _begin_curvature(self, logits, double block_weight):
+        """The inverse that conjugate gradients need to begin with: from the block's curvature, which also stands for
+        that of samples before it, where there were some and theirs is not known.
+        """
+        if self.curvature.any():
+            self._factorize(self.weight)
+            return
+        self._add_curvature(self._softmax(logits))
+        self._factorize(block_weight)
+        self.curvature *= self.weight / block_weight
 
     cdef _direction(self, gradient, prob, double block_weight):
         """The Newton step, with what it moves the block's logits by, and its product with the model of the past."""
@@ -270,6 +336,7 @@ cdef class SoftmaxNewtonSteps(Steps):
         cdef Py_ssize_t k
         diagonal = np.einsum("kjj->kj", self.curvature) + weight * self._ridge[:, 0]
         self.scale = 1.0 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+        self.factor = np.empty_like(self.factor)
         for k in range(self.n_classes):
             factorize(self.curvature[k], 1.0, self.scale[k], self.block.width, self.factor[k])
         self.factor_weight = weight
@@ -292,14 +359,26 @@ cdef class SoftmaxNewtonSteps(Steps):
         if self.fit_intercept:
             self.coef[self.block.n_features, :self.n_classes] = intercept + coef @ self.origin.value
         self.coef = centred(self.coef, self.n_classes)
-        self.weight = weight
+        self.weight, self._scout = weight, None
 
     def _solution(self):
-        coef = self.coef
+        if self._scout is not None:
+            return self._scout.solution()
+        return self._split(self._from_zero(self.coef))
+
+    cdef _from_zero(self, coef):
+        """Rows of features for columns that are measured from zero, in place of the stream's origin."""
+        cdef Py_ssize_t d = self.block.n_features
+        if not self.fit_intercept:
+            return coef
+        moved = coef.copy()
+        moved[d] -= self.origin.value @ coef[:d]
+        return moved
+
+    cdef _split(self, coef):
+        """Coefficients (K, d) and intercepts (K,) of rows of features."""
         d, n_classes = self.block.n_features, self.n_classes
-        intercept = np.zeros(n_classes)
-        if self.fit_intercept:
-            intercept = coef[d, :n_classes] - self.origin.value @ coef[:d, :n_classes]
+        intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
         return coef_of_rows(coef[:d], n_classes), intercept
 
 
@@ -309,5 +388,5 @@ def _restored_newton_steps(n_classes, alpha, fit_intercept, block, arrays, numbe
     steps.block = block
     *arrays, steps.origin = arrays
     steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
-    steps.weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum, steps.count = numbers
+    steps._scout, steps.weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum, steps.count = numbers
     return steps

@@ -289,6 +289,60 @@ class TestStreams:
             model.partial_fit(X[700:], y[700:]).coef_, before.partial_fit(X[700:], y[700:]).coef_
         )
 
+    @pytest.mark.parametrize("make", [np.asarray, sp.csr_matrix, np.float32])
+    def test_narrow_calls_of_many_columns(self, make, n_classes):
+        """How the stream is cut changes no bit of what is handed out, at the end of a block or within it."""
+        X, y = make_data(n=1200, d=90, n_classes=n_classes)
+        X = make(X)
+        parts = SGDLogisticRegression(shuffle=False)
+        for a, b in itertools.pairwise([0, 1, 32, 200, 255, 256, 257, 512, 520, 1024, 1100, 1200]):
+            parts.partial_fit(X[a:b], y[a:b], classes=range(n_classes))
+            whole = SGDLogisticRegression(shuffle=False).partial_fit(X[:b], y[:b], classes=range(n_classes))
+            np.testing.assert_array_equal(parts.coef_, whole.coef_)
+            np.testing.assert_array_equal(parts.intercept_, whole.intercept_)
+            np.testing.assert_array_equal(pickle.loads(pickle.dumps(parts)).coef_, whole.coef_)
+
+    def test_a_narrow_call_copies_no_curvature(self, n_classes):
+        X, y = make_data(n=1100, d=90, n_classes=n_classes)
+        model = SGDLogisticRegression(shuffle=False).partial_fit(X[:1030], y[:1030], classes=range(n_classes))
+        before = model._steps
+        model.partial_fit(X[1030:], y[1030:])
+        assert model._steps is not before
+        assert model._steps.curvature is before.curvature
+        assert model._steps.factor is before.factor
+
+    def test_a_failed_call_of_many_columns_changes_nothing(self, n_classes):
+        X, y = make_data(n=1500, d=90, n_classes=n_classes)
+        for seen, bad in ((100, 130), (400, 700), (1100, 1500)):  # within the first block, over its end, in a later one
+            model = SGDLogisticRegression(shuffle=False).partial_fit(X[:seen], y[:seen], classes=range(n_classes))
+            before = copy.deepcopy(model)
+            wrong = X[seen:bad].copy()
+            wrong[-1, 2] = np.nan
+            with pytest.raises(ValueError, match="NaN"):
+                model.partial_fit(wrong, y[seen:bad])
+            np.testing.assert_array_equal(model.coef_, before.coef_)
+            for one in (model, before):
+                one.partial_fit(X[seen:], y[seen:])
+            np.testing.assert_array_equal(model.coef_, before.coef_)
+
+    def test_few_rows_of_many_columns_are_not_learnt_by_heart(self, n_classes):
+        X, y = make_data(n=3000, d=400, n_classes=n_classes)
+        X /= 10
+        model = SGDLogisticRegression(shuffle=False)
+        for a in range(0, 800, 32):
+            model.partial_fit(X[a : a + 32], y[a : a + 32], classes=range(n_classes))
+            assert objective(model, X[1000:], y[1000:], 0.0) < 1.1 * np.log(n_classes)
+        assert objective(model, X[1000:], y[1000:], 0.0) < 0.9 * np.log(n_classes)
+
+    def test_goes_on_from_where_iterations_led(self, n_classes):
+        """A fit from a start takes no stochastic steps: nothing is known of the curvature."""
+        X, y = make_data(n=3000, n_classes=n_classes)
+        model = SGDLogisticRegression(warm_start=True, random_state=0).fit(X[:2000], y[:2000]).fit(X[:2000], y[:2000])
+        best = optimum(X, y, 1e-4)
+        for a in range(2000, 3000, 100):
+            model.partial_fit(X[a : a + 100], y[a : a + 100])
+            assert objective(model, X, y, 1e-4) < 1.01 * best
+
     def test_a_chunk_of_one_class(self, kind, n_classes):
         X, y = make_data(n_classes=n_classes)
         model = SGDLogisticRegression(**kind)
