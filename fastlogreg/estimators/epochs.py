@@ -58,7 +58,7 @@ class Epochs:
             self.coef, self.intercept = steps.solution()
         value = (steps.loss_sum + steps.penalty_sum) / max(steps.count, np.finfo(float).tiny)
         self.model._check_solution(self.coef, self.intercept, value, self.X, self.n_iter)
-        self._after_epoch(value, judged=not know_curvature(steps))
+        self._after_epoch(value, may_end=not know_curvature(steps))
 
     def _iterate(self):
         """Iterate on the objective of all samples until that ends, or the fit does."""
@@ -71,7 +71,7 @@ class Epochs:
                 return
             self.n_iter = before + number
             self._go_to(objective, point)
-            self._after_epoch(point.value, judged=False)
+            self._after_epoch(point.value, may_end=False)
             if self.converged:
                 raise _FitHasEndedError
 
@@ -100,8 +100,8 @@ class Epochs:
         coef, intercept = objective.to_coef(point.parameters)
         self.coef, self.intercept = (coef, intercept) if len(coef) > 1 else (coef[0], float(intercept[0]))
 
-    def _after_epoch(self, value, judged):
-        """Keep the curves, tell of the epoch, and judge it, if by nothing else by the validation set."""
+    def _after_epoch(self, value, may_end):
+        """Keep the curves, tell of the epoch, and with `may_end`, or a validation set, see whether it ends the fit."""
         self.loss_curve.append(value)
         score = value
         if self.validation is not None:
@@ -112,7 +112,7 @@ class Epochs:
         self._print()
         if self._tell():
             self.converged = True
-        elif judged or self.validation is not None:
+        elif may_end or self.validation is not None:
             self._judge(score)
 
     def _judge(self, score):

@@ -41,12 +41,12 @@ def last_iterations(objective, parameters, *, tol, max_iter, on_iteration):
     gap, stop = of_span.gap + max(point.value - of_span.point.value, 0.0), of_span.stop
     if stop is Stop.CONVERGED and not gap <= accuracy_asked(point, tol):
         stop = Stop.STALLED
-    return Solution(point, gap, of_span.n_iter, stop, proven=False)
+    return Solution(point, gap, of_span.n_iter, stop, False, of_span.last_change)
 
 
 def _minimized(objective, parameters, limits):
     few_rows = objective.n_samples < plan.ROWS_A_COLUMN_FOR_PRODUCTS * objective.n_features
-    if objective.n_classes > 2 and few_rows:
+    if few_rows:
         return _minimized_in_time(objective, parameters, limits)
     return auto(objective, parameters, tol=limits.tol, max_iter=limits.max_iter, on_iteration=limits.on_iteration)
 

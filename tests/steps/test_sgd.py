@@ -817,6 +817,14 @@ class TestSolver:
         model = fitted(X, y, LogisticRegression, solver="sgd", of_fit={"sample_weight": 10.0 ** rng.uniform(-8, 8, 60)})
         assert model.n_passes_ < 5000
 
+    def test_few_rows_of_many_columns_and_classes_are_given_up_in_time(self):
+        """Too many parameters for a matrix: the gap is what some products with the Hessian show."""
+        rng = np.random.default_rng(0)
+        X, y = rng.standard_t(2, (400, 420)), np.arange(400) % 5
+        model = fitted(X, y, LogisticRegression, solver="sgd", C=1e-4)
+        assert model.gap_ < 1e-9
+        assert fitted(X, y, LogisticRegression, solver="sgd", C=1e4).n_passes_ < 5000
+
     @pytest.mark.parametrize("edges", [[0.0], [-0.5, 0.5]])
     def test_separable_without_a_penalty(self, edges):
         X, _ = make_data()
