@@ -19,7 +19,7 @@ from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.prediction import PredictionMixin, float_type
-from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
+from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure, warm_start_from
 from fastlogreg.estimators.targets import (
     check_any_weight,
     checked_sample_weight,
@@ -89,7 +89,8 @@ class LogisticRegression(
     verbose : int, default=0
         Whether to print one line an iteration, and before them each way that "auto" takes and why.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the fit before.
+        Whether to start from `coef_` and `intercept_`: those of the fit before, or set by hand. The classes, and the
+        number of features, must be the same.
     multi_class : {"auto", "ovr", "multinomial"}, default="auto"
         For code that was written for scikit-learn up to 1.7 (also spelled "deprecated", its placeholder). Several
         classes are always fitted together (multinomial): "ovr", which fits each against the rest, is for two classes
@@ -238,8 +239,9 @@ class LogisticRegression(
         ValueError
             For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
             that are all zero. Also for masked values, for values of X whose squares overflow and weights whose sum
-            does, for negative weights, for `class_weight` with soft targets, for a `warm_start` from another number of
-            features, and for three classes or more with ``multi_class="ovr"``.
+            does, for negative weights, for `class_weight` with soft targets, for a `warm_start` from
+            coefficients of other classes or of another number of features, and for three classes or more with
+            ``multi_class="ovr"``.
         NotImplementedError
             For a penalty with L1.
         """
@@ -337,14 +339,7 @@ class LogisticRegression(
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
             return objective.start()
-        if self.coef_.shape[1] != objective.n_features:
-            raise ValueError(
-                f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {objective.n_features}"
-            )
-        if not np.array_equal(self.classes_, classes):
-            return objective.start()
-        self._check_finite(coef_=self.coef_, intercept_=self.intercept_)
-        start = objective.from_coef(self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64))
+        start = objective.from_coef(*warm_start_from(self, classes, objective.n_features))
         # With several classes a start can be too far off: rounding then leaves no curvature to go by.
         if objective.n_classes > 2 and not objective.evaluate(start).value <= objective.value_without_coefficients():
             return objective.start()

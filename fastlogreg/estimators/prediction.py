@@ -27,7 +27,10 @@ def float_type(X):
 
 
 class PredictionMixin:
-    """Logits, classes and probabilities, from `coef_`, `intercept_`, `classes_` and `n_jobs`."""
+    """Logits, classes and probabilities, from `coef_`, `intercept_`, `classes_`, `fit_intercept` and `n_jobs`.
+
+    No fit is needed: the coefficients may come from a file or a server.
+    """
 
     def _check_finite(self, **arrays):
         """Raise scikit-learn's error if one of the arrays, given by name, holds NaN or infinity; called when a sum over
@@ -38,16 +41,36 @@ class PredictionMixin:
                 values = array.data if sp.issparse(array) else array
                 assert_all_finite(values, estimator_name=type(self).__name__, input_name=name)
 
-    def _dense_coef(self):
+    def _coefficients(self):
+        """Coefficients (1, d) or (K, d) and intercepts (1,) or (K,), as doubles, of a fit or set by hand.
+
+        Raises
+        ------
+        ValueError
+            If they do not fit each other, or the classes.
+        """
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
-        return np.ascontiguousarray(coef, dtype=np.float64)
+        coef = np.ascontiguousarray(np.atleast_2d(coef), dtype=np.float64)
+        # without one to be fitted, `intercept_` may be left unset
+        intercept = self.intercept_ if self.fit_intercept else vars(self).get("intercept_", 0.0)
+        intercept = np.asarray(intercept, dtype=np.float64)
+        if intercept.shape in ((), (1,)):
+            intercept = np.full(len(coef), float(intercept.reshape(())))
+        classes = vars(self).get("classes_")
+        if coef.ndim != 2 or intercept.shape != (len(coef),):
+            raise ValueError(
+                f"coef_ of shape {np.shape(self.coef_)} and intercept_ of shape {intercept.shape} do not fit each other"
+            )
+        if classes is not None and len(classes) != max(2, len(coef)):
+            raise ValueError(f"coef_ has {len(coef)} rows, which do not fit the {len(classes)} classes of classes_")
+        return coef, intercept
 
     def _design(self, X):
         """The design matrix of validated X, or its `Parts`."""
         fitted = vars(self)
-        as_in_fit = "feature_names_in_" not in fitted and "coef_" in fitted
+        as_in_fit = "feature_names_in_" not in fitted and "n_features_in_" in fitted and "coef_" in fitted
         if not (as_in_fit and is_plain(X) and X.shape[1] == self.n_features_in_):
-            check_is_fitted(self)
+            check_is_fitted(self, "coef_")
             check_unmasked(X=X)
             X = validate_data(
                 self, X, accept_sparse="csr", dtype=readable_types(X), ensure_all_finite=False, reset=False
@@ -61,13 +84,18 @@ class PredictionMixin:
         """Logits (n,) of two classes, else logits or probabilities (n, K); float64."""
         if isinstance(design, Parts):
             return np.concatenate([self._logits(design.part(i), probabilities) for i in range(design.n_parts)])
-        coef, intercept = self._dense_coef(), np.asarray(self.intercept_, dtype=np.float64)
+        coef, intercept = self._coefficients()
+        if design.n_features != coef.shape[1]:
+            raise ValueError(
+                f"X has {design.n_features} features, but {type(self).__name__} is expecting {coef.shape[1]} features "
+                "as input."
+            )
         if len(coef) > 1:
             logits = class_scores(design, coef, intercept, probabilities)
         else:
             logits = design.logits(coef, intercept)[0]
         if not np.isfinite(logits).all():
-            self._check_finite(X=design.X, coef_=self.coef_, intercept_=self.intercept_)
+            self._check_finite(X=design.X, coef_=coef, intercept_=intercept)
         return logits
 
     def decision_function(self, X):
@@ -97,7 +125,8 @@ class PredictionMixin:
         classes : ndarray of shape (n_samples,)
         """
         logits = self._logits(self._design(X))
-        return self.classes_[(logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)]
+        numbers = (logits > 0).astype(np.intp) if logits.ndim == 1 else logits.argmax(axis=1)
+        return np.asarray(self.classes_)[numbers]
 
     def predict_proba(self, X):
         """Probabilities of the classes.

@@ -24,6 +24,29 @@ def unchanged_by_failure(fit):
     return guarded
 
 
+def warm_start_from(model, classes, n_features):
+    """The coefficients and intercepts of a model whose next fit begins from them.
+
+    Raises
+    ------
+    ValueError
+        If they are not those of these classes and of as many features, or not finite.
+    """
+    coef, intercept = model._coefficients()
+    known = vars(model).get("classes_")
+    if known is not None and not np.array_equal(known, classes):
+        raise ValueError(
+            f"warm_start: the coefficients are those of the classes {np.asarray(known)}, y has {classes}; choose "
+            "warm_start=False to start anew"
+        )
+    if coef.shape[1] != n_features:
+        raise ValueError(f"warm_start: the coefficients are those of {coef.shape[1]} features, X has {n_features}")
+    if len(coef) != (len(classes) if len(classes) > 2 else 1):
+        raise ValueError(f"warm_start: coef_ has {len(coef)} rows, which do not fit the {len(classes)} classes of y")
+    model._check_finite(coef_=coef, intercept_=intercept)
+    return coef, intercept
+
+
 @functools.lru_cache(maxsize=256)
 def _check_parameters(estimator_class, values):
     """scikit-learn's errors for the parameters, given as names, types and values."""

@@ -23,7 +23,7 @@ from fastlogreg.data.masks import check_unmasked
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.epochs import Epochs, unseen_overflow
 from fastlogreg.estimators.prediction import PredictionMixin, float_type
-from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure
+from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure, warm_start_from
 from fastlogreg.estimators.targets import (
     check_any_weight,
     check_labels,
@@ -50,6 +50,8 @@ class SGDLogisticRegression(
 
     Parameters
     ----------
+    loss : {"log_loss"}, default="log_loss"
+        The one loss there is; SGDClassifier's others are refused.
     penalty : {"l2", "l1", "elasticnet", None}, default="l2"
     alpha : float, default=1e-4
         Strength of the penalty. With ``learning_rate="auto"`` the mean is by the samples' weights; with the other rates
@@ -69,6 +71,11 @@ class SGDLogisticRegression(
         MiB.
     verbose : int, default=0
         Whether to print one line per epoch.
+    epsilon : float, default=0.1
+        Accepted and without effect: it belongs to losses that there are not.
+    n_jobs : int or None, default=None
+        Threads for reading ahead and for predictions; None and -1 mean all that are available. The result does not
+        depend on it.
     random_state : int, RandomState instance or None, default=None
         Seeds the orders, which are scikit-learn's for the same seed.
     learning_rate : {"auto", "constant", "optimal", "invscaling", "adaptive"}, default="auto"
@@ -80,7 +87,7 @@ class SGDLogisticRegression(
     eta0 : float, default=0.01
         Step length of "constant", "invscaling" and "adaptive".
     power_t : float, default=0.5
-        Exponent of "invscaling".
+        Exponent of "invscaling"; a negative one lets the steps grow.
     early_stopping : bool, default=False
         Whether to keep a part of the samples to score each epoch on, and end when `n_iter_no_change` epochs have not
         raised the accuracy by `tol`. Not for `partial_fit`.
@@ -89,7 +96,8 @@ class SGDLogisticRegression(
     class_weight : dict, "balanced" or None, default=None
         Weights of the classes; "balanced" is not for `partial_fit`.
     warm_start : bool, default=False
-        Whether to start from the coefficients of the fit before.
+        Whether to start from `coef_` and `intercept_`: those of the fit before, or set by hand. The classes, and the
+        number of features, must be the same.
     average : bool or int, default=False
         Whether the coefficients are the average over steps, from that step on. "auto" ignores it.
     batch_size : int, default=1
@@ -137,6 +145,7 @@ class SGDLogisticRegression(
     """
 
     _parameter_constraints: dict = {  # noqa: RUF012
+        "loss": [StrOptions({"log_loss"})],
         "penalty": [StrOptions({"l2", "l1", "elasticnet"}), None],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "l1_ratio": [Interval(Real, 0, 1, closed="both"), None],
@@ -145,10 +154,12 @@ class SGDLogisticRegression(
         "tol": [Interval(Real, 0, None, closed="left"), None],
         "shuffle": ["boolean"],
         "verbose": ["verbose"],
+        "epsilon": [Interval(Real, 0, None, closed="left")],
+        "n_jobs": [None, Integral],
         "random_state": ["random_state"],
         "learning_rate": [StrOptions({"auto", "constant", "optimal", "invscaling", "adaptive"})],
         "eta0": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
+        "power_t": [Interval(Real, None, None, closed="neither")],
         "early_stopping": ["boolean"],
         "validation_fraction": [Interval(Real, 0, 1, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left")],
@@ -158,13 +169,11 @@ class SGDLogisticRegression(
         "batch_size": [Interval(Integral, 1, None, closed="left")],
     }
 
-    # Reading ahead and predictions use all threads that are available.
-    n_jobs = None
-
     def __init__(
         self,
-        penalty="l2",
+        loss="log_loss",
         *,
+        penalty="l2",
         alpha=1e-4,
         l1_ratio=0.15,
         fit_intercept=True,
@@ -172,6 +181,8 @@ class SGDLogisticRegression(
         tol=1e-3,
         shuffle=True,
         verbose=0,
+        epsilon=0.1,
+        n_jobs=None,
         random_state=None,
         learning_rate="auto",
         eta0=0.01,
@@ -184,6 +195,7 @@ class SGDLogisticRegression(
         average=False,
         batch_size=1,
     ):
+        self.loss = loss
         self.penalty = penalty
         self.alpha = alpha
         self.l1_ratio = l1_ratio
@@ -192,6 +204,8 @@ class SGDLogisticRegression(
         self.tol = tol
         self.shuffle = shuffle
         self.verbose = verbose
+        self.epsilon = epsilon
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.learning_rate = learning_rate
         self.eta0 = eta0
@@ -206,7 +220,7 @@ class SGDLogisticRegression(
 
     @unchanged_by_failure
     @_fit_context(prefer_skip_nested_validation=True)
-    def fit(self, X, y, sample_weight=None, *, X_val=None, y_val=None):
+    def fit(self, X, y, coef_init=None, intercept_init=None, sample_weight=None, *, X_val=None, y_val=None):
         """Fit the model.
 
         Parameters
@@ -214,6 +228,10 @@ class SGDLogisticRegression(
         X : {array-like, sparse matrix} of shape (n_samples, n_features)
             A C-ordered ``np.memmap`` may be larger than memory.
         y : array-like of shape (n_samples,)
+        coef_init : array-like of shape (1, n_features) or (K, n_features), default=None
+            Coefficients to start from, also before those of a `warm_start`; of two classes (n_features,) will do.
+        intercept_init : array-like of shape (1,) or (K,), default=None
+            Intercepts to start from.
         sample_weight : array-like of shape (n_samples,), default=None
         X_val, y_val : like X and y, default=None
             Samples to validate on after each epoch: the fit ends when `n_iter_no_change` epochs have not lowered their
@@ -226,7 +244,8 @@ class SGDLogisticRegression(
         Raises
         ------
         ValueError
-            For input that scikit-learn refuses, for settings that do not go together, and where the steps overflow.
+            For input that scikit-learn refuses, for settings that do not go together, for a `warm_start` from
+            coefficients of other classes or of another number of features, and where the steps overflow.
         """
         self._check_settings()
         mapped = memory_map(X)
@@ -237,7 +256,7 @@ class SGDLogisticRegression(
         kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
         feed = Feed(as_rows(X), target, weight, kept, self._seed(), mapped)
         with single_threaded_blas():
-            steps = self._start(classes, feed.rows)
+            steps = self._start(classes, feed.rows, coef_init, intercept_init)
             callbacks = begin_callbacks(self, X, y, sample_weight)
             run = Epochs(self, steps, feed, validation, X, classes, callbacks)
             run.until_done()
@@ -343,15 +362,18 @@ class SGDLogisticRegression(
             return 0.0, 0.0
         return float(self.alpha), {"l2": 0.0, "l1": 1.0}.get(self.penalty, self.l1_ratio)
 
-    def _start(self, classes, rows):
-        if self.warm_start and hasattr(self, "coef_") and np.array_equal(self.classes_, classes):
-            if self.coef_.shape[1] != rows.n_features:
-                raise ValueError(
-                    f"warm_start: the fit before had {self.coef_.shape[1]} features, X has {rows.n_features}"
-                )
-            start = self._dense_coef(), self.intercept_.astype(np.float64)
-            return self._new_steps(*start, rows.sparse)
-        return self._new_steps(*_zeros(classes, rows), rows.sparse)
+    def _start(self, classes, rows, coef_init, intercept_init):
+        """The steps of a fit, from the coefficients that it begins with."""
+        coef, intercept = _zeros(classes, rows)
+        given = coef_init is not None and intercept_init is not None
+        if self.warm_start and hasattr(self, "coef_") and not given:
+            coef, intercept = warm_start_from(self, classes, rows.n_features)
+        if coef_init is not None:
+            coef = _initial("coef_init", coef_init, coef.shape)
+        if intercept_init is not None:
+            intercept = _initial("intercept_init", intercept_init, intercept.shape)
+        self._check_finite(coef_init=coef, intercept_init=intercept)
+        return self._new_steps(coef, intercept, rows.sparse)
 
     def _new_steps(self, coef, intercept, sparse):
         alpha, l1_ratio = self._penalty()
@@ -464,6 +486,16 @@ def _zeros(classes, rows):
     """Coefficients and intercepts to start from."""
     n_outputs = len(classes) if len(classes) > 2 else 1
     return np.zeros((n_outputs, rows.n_features)), np.zeros(n_outputs)
+
+
+def _initial(name, given, shape):
+    """Coefficients or intercepts that a user starts from, in the shape that the classes ask for."""
+    given = np.array(given, dtype=np.float64)
+    if shape[0] == 1 and given.size == np.prod(shape):  # one output: without its dimension, too
+        given = given.reshape(shape)
+    if given.shape != shape:
+        raise ValueError(f"{name} has the shape {given.shape}, which for X and the classes of y must be {shape}")
+    return given
 
 
 def _encode(y, classes):

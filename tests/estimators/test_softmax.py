@@ -392,17 +392,6 @@ class TestWarmStart:
         assert model.n_passes_ < cold
         assert_allclose(model.coef_, LogisticRegression(C=0.9).fit(X, y).coef_, atol=1e-4)
 
-    def test_after_a_change_of_classes(self):
-        X, y = make_data()
-        model = LogisticRegression(warm_start=True).fit(X, y)
-        for other in (y % 3, y % 2, np.array(list("dcba"))[y], y):
-            model.fit(X, other)
-            cold = LogisticRegression().fit(X, other)
-            assert_array_equal(model.coef_, cold.coef_)
-            assert_array_equal(model.classes_, cold.classes_)
-        with pytest.raises(ValueError, match="warm_start"):
-            model.fit(X[:, 1:], y)
-
     @pytest.mark.parametrize("intercept", [50.0, -50.0, 700.0, -700.0, 1e300])
     def test_where_the_hessian_nearly_vanishes(self, intercept):
         X, y = make_data(n_classes=3)

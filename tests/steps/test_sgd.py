@@ -4,6 +4,7 @@ What holds for two classes as for several is tested for both here; what only sev
 """
 
 import copy
+import inspect
 import itertools
 import pickle
 import threading
@@ -14,6 +15,7 @@ import pytest
 import scipy.sparse as sp
 import sklearn
 import zoo
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import SGDClassifier
 from sklearn.utils._seq_dataset import ArrayDataset64
@@ -715,12 +717,29 @@ class TestEstimator:
         assert set(model.predict(X)) == {"no", "yes"}
 
     def test_takes_the_parameters_of_scikit_learn(self):
-        theirs = SGDClassifier().get_params()
-        for unused in ("loss", "epsilon", "n_jobs"):
-            theirs.pop(unused)
-        ours = SGDLogisticRegression().get_params()
+        theirs, ours = SGDClassifier(loss="log_loss").get_params(), SGDLogisticRegression("log_loss").get_params()
         assert set(theirs) < set(ours)
         assert {k for k in theirs if theirs[k] != ours[k]} - ETA0_WAS_ZERO == {"learning_rate"}
+        of_fit = list(inspect.signature(SGDClassifier.fit).parameters)
+        assert list(inspect.signature(SGDLogisticRegression.fit).parameters)[: len(of_fit)] == of_fit
+
+    def test_parameters_without_effect(self):
+        X, y = make_data()
+        plain = SGDLogisticRegression(random_state=0).fit(X, y)
+        model = clone(SGDLogisticRegression(loss="log_loss", n_jobs=1, epsilon=0.0, random_state=0)).fit(X, y)
+        np.testing.assert_array_equal(model.coef_, plain.coef_)
+        with pytest.raises(ValueError, match=r"'loss' parameter .*'log_loss'.* Got 'hinge'"):
+            SGDLogisticRegression(loss="hinge").fit(X, y)
+        with pytest.raises(ValueError, match="n_jobs"):
+            SGDLogisticRegression(n_jobs=0).fit(X, y)
+
+    def test_steps_that_grow(self):
+        X, y = make_data()
+        options = {"learning_rate": "invscaling", "power_t": -0.2, "tol": None, "max_iter": 2, "random_state": 0}
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)  # scikit-learn will refuse it from 1.10 on
+            theirs = SGDClassifier(loss="log_loss", **options).fit(X, y)
+        assert_close(SGDLogisticRegression(**options).fit(X, y), theirs)
 
     @pytest.mark.parametrize(("value", "name"), [(np.nan, "NaN"), (np.inf, "infinity"), (-np.inf, "infinity")])
     @pytest.mark.parametrize("make", [make_data, sparse_data])
