@@ -112,16 +112,19 @@ def gradient_twin(X, target, settings, order, weight):
     rate, first_averaged = rates(settings), settings["average"]
     w, had, mean = np.zeros((3, target.shape[1], X.shape[1]))
     b, mean_b = np.zeros((2, target.shape[1]))
-    accrued = 0.0
+    accrued = reach = 0.0  # reach: what one unit more of the coefficients now adds to their average
     batches = np.split(order, range(settings["batch_size"], len(order), settings["batch_size"]))
     for t, batch in enumerate(batches, 1):
         eta = rate(t)
         slope = weight[batch, None] * (probabilities(X[batch] @ w.T + b) - target[batch])
-        w = max(0.0, 1 - l2 * eta) * w - eta * slope.T @ X[batch] / len(batch)
+        shrink = max(0.0, 1 - l2 * eta)
+        w = shrink * w - eta * slope.T @ X[batch] / len(batch)
+        reach = reach / shrink if shrink else 0.0
         b = b - settings["fit_intercept"] * eta * slope.mean(axis=0)
         if first_averaged and t >= first_averaged:
             share = 1 / (t - first_averaged + 1)
             mean, mean_b = mean + share * (w - mean), mean_b + share * (b - mean_b)
+            reach += share * (1 - reach)
         if l1:
             accrued += l1 * eta
             before = w
@@ -129,6 +132,7 @@ def gradient_twin(X, target, settings, order, weight):
             touched = np.any(X[batch] != 0, axis=0)
             w = np.where(touched, cut, w)
             had += w - before
+            mean = mean + reach * (w - before)  # scikit-learn's average has it as if it had always been so
     return (mean, mean_b) if 0 < first_averaged <= len(batches) else (w, b)
 
 

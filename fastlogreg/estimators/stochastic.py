@@ -99,7 +99,8 @@ class SGDLogisticRegression(
         Whether to start from `coef_` and `intercept_`: those of the fit before, or set by hand. The classes, and the
         number of features, must be the same.
     average : bool or int, default=False
-        Whether the coefficients are the average over steps, from that step on. "auto" ignores it.
+        Whether the coefficients are the average over steps, from that step on; of L1, as in SGDClassifier, what it cuts
+        off counts as if it had been cut from that step on. "auto" ignores it.
     batch_size : int, default=1
         Samples a step; the step is along their mean gradient. "auto" ignores it.
 

@@ -182,42 +182,6 @@ static inline double sgd_truncated(double w, double accrued, double *had) {
     return cut;
 }
 
-static double sgd_dense_l1(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
-    const ptrdiff_t width = rows->width;
-    double *w = state->coef, *mean = state->average_coef;
-    for (ptrdiff_t i = 0; i < rows->count; i++) {
-        const double *x = rows->rows[i].values;
-        sgd_ask(rows, i);
-        const double u = state->intercept + sgd_dots_of(width, w, w, x).with_coef;
-        rows->logits_out[i] = u;
-        state->penalty_sum += 0.5 * rule->l2 * state->square + rule->l1 * state->absolute;
-        const double eta = sgd_eta(rule, state->t);
-        sgd_move(rule, state, eta, sgd_move_of(u, rows->target[i], eta * rows->weight[i]));
-        sgd_move_intercept(rule, state);
-        double square = 0.0, absolute_sum = 0.0;
-        for (ptrdiff_t j = 0; j < width; j++) {
-            const double moved = state->shrink * w[j] + state->move * x[j];
-            square += moved * moved;
-            absolute_sum += fabs(moved);
-            if (state->share > 0.0)
-                mean[j] += state->share * (moved - mean[j]);
-            w[j] = sgd_truncated(moved, state->accrued_l1, state->had_l1 + j);
-        }
-        state->square = square;
-        state->absolute = absolute_sum;
-        sgd_settle(state);
-    }
-    return sgd_loss(rows);
-}
-
-static double sgd_dense(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
-    if (rule->l1 > 0.0)
-        return sgd_dense_l1(rows, rule, state);
-    if (rule->average > 0.0)
-        return sgd_dense_linear(rows, rule, state, 1);
-    return sgd_dense_linear(rows, rule, state, 0);
-}
-
 /* The coefficients are scale coef, their average is (average_coef + average_a coef) / average_b (Bottou 2012); this
  * makes both plain. */
 static void sgd_unscale(sgd_state *state, ptrdiff_t n_features) {
@@ -240,13 +204,11 @@ static inline void sgd_shrink(sgd_state *state, ptrdiff_t n_features) {
         sgd_unscale(state, n_features);
 }
 
-/* The coefficient of column j without the L1 penalty it has not had yet. */
+/* Truncates the coefficient of column j by the L1 penalty it has not had yet. `average_coef` is not told, so the
+ * average takes in what is cut off as if it had been cut from its first step on: that is SGDClassifier's. */
 static inline void sgd_truncate(sgd_state *state, ptrdiff_t j) {
     const double before = state->scale * state->coef[j];
-    const double cut = sgd_truncated(before, state->accrued_l1, state->had_l1 + j);
-    state->coef[j] = cut / state->scale;
-    if (state->average_coef)
-        state->average_coef[j] -= state->average_a * (cut - before) / state->scale;
+    state->coef[j] = sgd_truncated(before, state->accrued_l1, state->had_l1 + j) / state->scale;
 }
 
 /* The average takes in its share of the coefficients, once average_coef has been told what these grew by. */
@@ -254,6 +216,48 @@ static inline void sgd_share(sgd_state *state) {
     if (state->share < 1.0)
         state->average_b /= 1.0 - state->share;
     state->average_a += state->share * state->average_b * state->scale;
+}
+
+/* Truncations, and the average, as in `sgd_truncate`. */
+static double sgd_dense_l1(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
+    const ptrdiff_t width = rows->width;
+    double *w = state->coef, *mean = state->average_coef;
+    for (ptrdiff_t i = 0; i < rows->count; i++) {
+        const double *x = rows->rows[i].values;
+        sgd_ask(rows, i);
+        const double u = state->intercept + state->scale * sgd_dots_of(width, w, w, x).with_coef;
+        rows->logits_out[i] = u;
+        state->penalty_sum += 0.5 * rule->l2 * state->square + rule->l1 * state->absolute;
+        const double eta = sgd_eta(rule, state->t);
+        sgd_move(rule, state, eta, sgd_move_of(u, rows->target[i], eta * rows->weight[i]));
+        sgd_move_intercept(rule, state);
+        sgd_shrink(state, width);
+        const double scale = state->scale, unscale = 1.0 / scale, move = state->move * unscale;
+        const double in_mean = state->share > 0.0 ? state->average_a * move : 0.0;
+        double square = 0.0, absolute_sum = 0.0;
+        for (ptrdiff_t j = 0; j < width; j++) {
+            const double moved = scale * (w[j] + move * x[j]);
+            square += moved * moved;
+            absolute_sum += fabs(moved);
+            if (in_mean != 0.0)
+                mean[j] -= in_mean * x[j];
+            w[j] = unscale * sgd_truncated(moved, state->accrued_l1, state->had_l1 + j);
+        }
+        if (state->share > 0.0)
+            sgd_share(state);
+        state->square = square;
+        state->absolute = absolute_sum;
+        sgd_settle(state);
+    }
+    return sgd_loss(rows);
+}
+
+static double sgd_dense(const sgd_rows *rows, const sgd_rule *rule, sgd_state *state) {
+    if (rule->l1 > 0.0)
+        return sgd_dense_l1(rows, rule, state);
+    if (rule->average > 0.0)
+        return sgd_dense_linear(rows, rule, state, 1);
+    return sgd_dense_linear(rows, rule, state, 0);
 }
 
 /* w . x. Meanwhile `coming` is asked for, a cache line at a time: more at once would wait for one another. */

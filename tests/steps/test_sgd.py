@@ -9,6 +9,7 @@ import itertools
 import pickle
 import threading
 import warnings
+from functools import partial
 
 import numpy as np
 import pytest
@@ -95,6 +96,9 @@ class TestSchedules:
             {"penalty": None},
             {"average": True},
             {"average": 700},
+            {"average": True, "penalty": "l1", "alpha": 0.01},
+            {"average": 700, "penalty": "elasticnet", "alpha": 0.01},
+            {"average": 10, "penalty": "elasticnet", "alpha": 0.5, "eta0": 0.5},  # scales are reset
             {"shuffle": False},
             {"fit_intercept": False},
             {"class_weight": {0: 3.0, 1: 0.5}},
@@ -116,7 +120,16 @@ class TestSchedules:
     @pytest.mark.parametrize("learning_rate", ["constant", "optimal", "invscaling"])
     @pytest.mark.parametrize(
         "options",
-        [{}, {"penalty": "l1"}, {"penalty": "elasticnet"}, {"average": True}, {"alpha": 2.0, "eta0": 0.4}],
+        [
+            {},
+            {"penalty": "l1"},
+            {"penalty": "elasticnet"},
+            {"average": True},
+            {"average": True, "penalty": "l1"},
+            {"average": 500, "penalty": "elasticnet"},
+            {"alpha": 2.0, "eta0": 0.4},
+            {"alpha": 2.0, "eta0": 0.4, "average": 10, "penalty": "elasticnet"},
+        ],
         ids=str,
     )
     def test_sparse(self, learning_rate, options):
@@ -125,6 +138,18 @@ class TestSchedules:
         options = {"learning_rate": learning_rate, "eta0": 0.1, "alpha": 1e-3, "tol": None, "max_iter": 4, **options}
         options["random_state"] = 1
         assert_close(fitted(X, y, **options), fitted(X, y, SGDClassifier, loss="log_loss", **options))
+
+    @pytest.mark.parametrize("penalty", ["l2", "l1", "elasticnet"])
+    @pytest.mark.parametrize("average", [False, True, 10])
+    @pytest.mark.parametrize("make", [make_data, sparse_data])
+    def test_partial_fit(self, penalty, average, make):
+        X, y = make()
+        options = {"learning_rate": "constant", "eta0": 0.05, "alpha": 1e-2, "penalty": penalty, "average": average}
+        ours, theirs = (
+            model(random_state=0, **options).partial_fit(X, y, classes=[0, 1])
+            for model in (SGDLogisticRegression, partial(SGDClassifier, "log_loss"))
+        )
+        assert_close(ours, theirs)
 
     def test_weights(self):
         X, y = make_data()
@@ -153,7 +178,7 @@ class TestSchedules:
 class TestTwin:
     @pytest.mark.parametrize("schedule", ["constant", "optimal", "invscaling"])
     @pytest.mark.parametrize("batch_size", [1, 7, 32])
-    @pytest.mark.parametrize(("l1_ratio", "average"), [(0.0, 0), (0.0, 10), (0.3, 0), (1.0, 0)])
+    @pytest.mark.parametrize(("l1_ratio", "average"), [(0.0, 0), (0.0, 10), (0.3, 0), (1.0, 0), (0.3, 10), (1.0, 1)])
     def test_gradient_steps(self, isa, schedule, batch_size, l1_ratio, average):
         X, y = make_data(300, 13)
         weight = np.random.default_rng(0).uniform(0.5, 2, len(y))

@@ -29,7 +29,7 @@ from fastlogreg.steps import SoftmaxDiagonalSteps, SoftmaxGradientSteps, Softmax
 class TestTwins:
     @pytest.mark.parametrize("schedule", ["constant", "adaptive", "optimal", "invscaling"])
     @pytest.mark.parametrize("batch_size", [1, 7, 200])
-    @pytest.mark.parametrize(("l1_ratio", "average"), [(0.0, 0), (0.0, 10), (0.3, 0), (1.0, 0)])
+    @pytest.mark.parametrize(("l1_ratio", "average"), [(0.0, 0), (0.0, 10), (0.3, 0), (1.0, 0), (0.3, 10), (1.0, 1)])
     @pytest.mark.parametrize("make", [make_data, sparse_data])
     def test_gradient_steps(self, isa, schedule, batch_size, l1_ratio, average, make):
         X, y = make(300, n_classes=11)
