@@ -10,6 +10,7 @@ import numpy as np
 from sklearn.base import BaseEstimator, ClassifierMixin, _fit_context
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
+from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import validate_data
 
@@ -22,6 +23,7 @@ from fastlogreg.estimators.prediction import PredictionMixin, float_type
 from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure, warm_start_from
 from fastlogreg.estimators.targets import (
     check_any_weight,
+    check_two_classes_have_mass,
     checked_sample_weight,
     combined_weight,
     encode_labels,
@@ -100,7 +102,8 @@ class LogisticRegression(
         The result does not depend on it, bit for bit.
     soft_targets : bool, default=False
         Whether y holds probabilities in [0, 1] of the second class, or a row of K probabilities or counts for each
-        sample; a row weighs as much as its sum. The classes are then 0 to K - 1.
+        sample; a row weighs as much as its sum. The classes are then 0 to K - 1, and `score`, which a grid search
+        goes by, is minus the mean cross-entropy.
 
     Attributes
     ----------
@@ -237,11 +240,11 @@ class LogisticRegression(
         Raises
         ------
         ValueError
-            For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class, weights
-            that are all zero. Also for masked values, for values of X whose squares overflow and weights whose sum
-            does, for negative weights, for `class_weight` with soft targets, for a `warm_start` from
-            coefficients of other classes or of another number of features, and for three classes or more with
-            ``multi_class="ovr"``.
+            For input that scikit-learn refuses: NaN or infinite values, shapes that do not fit, a single class (of soft
+            targets, a single one with probability), weights that are all zero. Also for masked values, for values of
+            X whose squares overflow and weights whose sum does, for negative weights, for `class_weight` with soft
+            targets, for a `warm_start` from coefficients of other classes or of another number of features, and for
+            three classes or more with ``multi_class="ovr"``.
         NotImplementedError
             For a penalty with L1.
         """
@@ -255,6 +258,8 @@ class LogisticRegression(
         sample_weight = checked_sample_weight(sample_weight, X)
         weight = combined_weight(sample_weight, self.class_weight, target, classes, own_weight)
         check_any_weight(weight)
+        if self.soft_targets:
+            check_two_classes_have_mass(target, weight)
         weight, unit = in_moderate_units(weight)
         with single_threaded_blas():  # threads of two pools would fight for the cores
             samples = Samples(target, weight, n_classes=len(classes))
@@ -279,6 +284,35 @@ class LogisticRegression(
         self.solver_ = "+".join(ways)
         callbacks.end(self)
         return self
+
+    def score(self, X, y, sample_weight=None):
+        """Accuracy, or of soft targets minus their mean cross-entropy: better the higher it is, as searches need it.
+
+        Parameters
+        ----------
+        X : {array-like, sparse matrix} of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,) or (n_samples, K)
+            Labels, or with ``soft_targets=True`` what `fit` takes then.
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        score : float
+            With ``soft_targets=True`` in nats per sample, rows of counts weighing as much as their sums.
+        """
+        if not self.soft_targets:
+            return super().score(X, y, sample_weight)
+        log_prob = self.predict_log_proba(X)
+        check_unmasked(y=y)
+        y = check_array(y, ensure_2d=False, dtype=np.float64, input_name="y")
+        check_consistent_length(log_prob, y)
+        classes, target, own_weight = encode_probabilities(y)
+        if len(classes) != log_prob.shape[1]:
+            raise ValueError(f"y has probabilities of {len(classes)} classes, the model has {log_prob.shape[1]}")
+        if target.ndim == 1:
+            target = np.column_stack([1.0 - target, target])
+        weight = combined_weight(checked_sample_weight(sample_weight, log_prob), None, target, classes, own_weight)
+        return float(np.average(np.einsum("ik,ik->i", target, log_prob), weights=weight))
 
     def _validated(self, X, y):
         """X and y as scikit-learn's validation returns them."""

@@ -79,7 +79,7 @@ def encode_probabilities(y):
     if y.ndim == 1:
         if not (y.min() >= 0 and y.max() <= 1):
             raise ValueError("With soft_targets=True, y must hold probabilities in [0, 1]")
-        return np.arange(2), y, None
+        return np.arange(2), np.ascontiguousarray(y), None
     n_classes = y.shape[1]
     if n_classes < 2 or not (y.min() >= 0 and np.isfinite(y.max())):
         raise ValueError(
@@ -90,6 +90,19 @@ def encode_probabilities(y):
     target = np.divide(y, sums[:, None], out=np.full(y.shape, 1.0 / n_classes), where=sums[:, None] > 0)
     weight = None if np.all(sums == 1.0) else sums
     return np.arange(n_classes), target if n_classes > 2 else target[:, 1].copy(), weight
+
+
+def check_two_classes_have_mass(target, weight):
+    """Raise ValueError unless soft targets of samples with weight give probability to at least two classes."""
+    if weight is not None:
+        target = target[weight > 0]
+    mass = target.sum(axis=0) if target.ndim == 2 else (np.sum(1.0 - target), np.sum(target))
+    present = np.flatnonzero(mass)
+    if len(present) < 2:
+        raise ValueError(
+            "This solver needs samples of at least 2 classes in the data, but the probabilities in y are positive only for "
+            f"one class, {present[0]} (where samples have weight)"
+        )
 
 
 def checked_sample_weight(sample_weight, X):

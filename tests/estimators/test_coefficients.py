@@ -137,7 +137,7 @@ class TestWarmStart:
         with pytest.raises(ValueError, match="warm_start: coef_ has 1 rows"):
             model.fit(X, y)
         model.coef_[0, 2] = np.nan
-        with pytest.raises(ValueError, match=r"warm_start: .* not finite"):
+        with pytest.raises(ValueError, match="coef_ contains NaN"):
             model.fit(X, y % 2)
 
 
