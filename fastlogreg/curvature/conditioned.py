@@ -9,6 +9,8 @@ once more where the curvatures of the samples have changed so much that the comb
 The sums over small columns have the correct digits that those over their large terms lack.
 """
 
+import math
+
 import numpy as np
 import scipy.linalg
 
@@ -19,6 +21,8 @@ from fastlogreg.penalties import Quadratic
 
 # The shift, as a part of each diagonal entry: a Cholesky factor exists in spite of rounding.
 SHIFT = 1e-11
+# What others leave of a column is rounding, perhaps, if it is no more than this many times the root of the shift.
+WEAK = 2.0
 # Where no penalty bounds a combination, and its samples have no more than this curvature left, in units of that of the
 # columns at the start, its gradient is all rounding, and it stays as it is.
 LOST = 1e-30
@@ -52,7 +56,7 @@ class ConditionedColumns:
             coordinates.inverse_intercept_scale if objective.fit_intercept else 0.0,
         )
         self._penalty = np.diag(np.sqrt(objective.penalty.curvature[self._places]))  # the penalty's rows below those of X
-        self._size = np.ones(len(self._places))
+        self._size, self._is_rough = np.ones(len(self._places)), False
         self._factors, self._flat = [], np.zeros((0, len(self._places)))
         self._combine(hessian.matrix()[np.ix_(self._places, self._places)])
 
@@ -61,7 +65,7 @@ class ConditionedColumns:
         for _ in range(MAX_COMBINATIONS):
             matrix = self._matrix(point)
             factored = FactoredHessian(matrix, point)
-            if not factored.is_singular:
+            if not (factored.is_singular or self._is_rough):
                 break
             self._combine(matrix)
         return ConditionedHessian(self, factored, matrix)
@@ -111,9 +115,12 @@ class ConditionedColumns:
         scale[empty] = 1.0
         scaled = matrix / scale / scale[:, np.newaxis]
         scaled[empty, empty] = 1.0
-        factor = _shifted_factor(scaled) * scale
+        factor = _shifted_factor(scaled, self._columns.noise_share()) * scale
         self._columns.combine(factor)
         self._penalty = scipy.linalg.solve_triangular(factor, self._penalty.T, trans=1).T
+        # The shift leaves a part of each column in those that depend on it, which the next factor finds. Where a penalty
+        # bounds them, that does no harm.
+        self._is_rough = not (self._is_rough or self._objective.penalty.is_strict)
         self._factors = [*self._factors, factor]
         self._size *= np.diagonal(factor)
         self._flat = self._find_flat()
@@ -168,13 +175,17 @@ class ConditionedHessian:
         return 0.0
 
 
-def _shifted_factor(matrix):
-    """The upper Cholesky factor of a matrix with ones on its diagonal, which is shifted as far as that needs."""
+def _shifted_factor(matrix, noise):
+    """The upper Cholesky factor of a matrix with ones on its diagonal, which is shifted as far as that needs; where a
+    column has little more than the shift or its `noise` (p,) left, it is taken from no other column.
+    """
     diagonal, shift = np.diag_indices_from(matrix), SHIFT
     while True:
         shifted = matrix.copy()
         shifted[diagonal] += shift
         factor, info = scipy.linalg.lapack.dpotrf(shifted, lower=0)
         if info == 0:
+            weak = np.diagonal(factor) <= np.maximum(WEAK * math.sqrt(shift), noise)
+            factor[weak] = np.diag(np.diagonal(factor))[weak]
             return factor
         shift *= 100.0

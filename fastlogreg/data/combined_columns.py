@@ -56,6 +56,11 @@ class CombinedColumns:
         """Passes over a copy of these rows (m,), whose logits begin with those at a handle."""
         return self._passes.take_from(handle, rows)
 
+    def noise_share(self):
+        """What part of each column (p,) may be rounding."""
+        largest = self._largest()
+        return np.divide(self._noise, largest, out=np.ones_like(largest), where=largest > 0)
+
     def vanished(self):
         """Which columns are zero (p,)."""
         return self._largest() == 0

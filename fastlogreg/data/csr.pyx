@@ -76,7 +76,8 @@ cdef class CSRDesign(Design):
         """
         mean, variance = Design.moments(self, weight)
         if self._near is None:
-            far = np.flatnonzero(~(variance > FAR * mean * mean) & (mean != 0))
+            with np.errstate(over="ignore", invalid="ignore"):
+                far = np.flatnonzero((mean != 0) & (variance <= FAR * mean * mean) & (np.abs(mean) < np.inf))
             self._near = self._counted_from(far, mean) if len(far) else self
         if self._near is not self:
             near_mean, near_variance = self._near.moments(weight)

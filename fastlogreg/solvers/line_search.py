@@ -63,6 +63,8 @@ def line_minimizer(objective, start, end):
     accuracy = ACCURACY_OF_FREE_LINES if objective.lines_are_free else ACCURACY_OF_PASSES
     low, high = 0.0, np.inf
     t = min(1.0, 1000.0 / max(objective.largest_logit_change(start, end), 1.0))
+    if math.isfinite(end.value):  # about the mean change of a logit, where samples end on their wrong sides
+        t = min(t, 1000.0 * max(start.value, 1.0) / max(end.value, 1.0))
     for _ in range(60):
         value, at_slope, curvature = objective.on_line(start, end, t)
         if abs(at_slope) <= accuracy * abs(slope) and value <= start.value + VALUE_NOISE * abs(start.value):

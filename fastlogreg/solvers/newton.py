@@ -40,7 +40,7 @@ def newton_steps(objective, progress, limits):
         limits.on_iteration(0, progress.point)
     point, gap, proven = progress.take_point(), math.inf, True
     gives_up = limits.is_pilot and objective.penalty.is_strict
-    directions = progress.directions or _directions(objective, may_combine=not gives_up)
+    directions = progress.directions or _directions(objective, may_combine=not limits.is_pilot)
     separation = Separation(objective)
     search = StepSearch(objective, SLOPE_LEFT if objective.lines_are_free else SLOPE_LEFT_BY_PASSES)
     while n_iter < limits.max_iter:
@@ -133,7 +133,7 @@ class ChordHessians:
         """The Hessian at a point, in combinations of the columns once these have shown to depend on one another."""
         if self._conditioned is None:
             hessian = FactoredHessian.of(self._objective, point)
-            if not (hessian.is_singular and self._may_combine):
+            if not (hessian.is_singular and self._may_combine and math.isfinite(point.value)):
                 return hessian
             self._conditioned = ConditionedColumns(self._objective, hessian)
         return self._conditioned.hessian(point)

@@ -234,7 +234,7 @@ class TestDualityGap:
             z, direction, loss_slope = rng.normal(size=(3, 20))
             residual = size * rng.normal(size=20) * kept  # what is not penalised is explained
             gradient = loss_slope + gradient_of(penalty, z)
-            explained, strictly, _, gap = penalty.conjugate_gap(direction, residual, gradient, 0.0)
+            explained, strictly, _, gap, _ = penalty.conjugate_gap(direction, residual, gradient, 0.0)
             assert explained
             assert strictly
             slope = np.where(kept, gradient_of(penalty, z) + penalty.curvature * direction - residual, 0.0)
@@ -258,7 +258,7 @@ class TestDualityGap:
             gradient = A.T @ (A @ z - b) + gradient_of(penalty, z)
             residual = gradient + H @ direction
             answer = penalty.conjugate_gap(direction, residual, gradient, 1e-12)
-            explained, _, loss_curvature, penalty_gap = answer
+            explained, _, loss_curvature, penalty_gap, _ = answer
             assert explained
             assert_allclose(loss_curvature, np.sum((A @ direction) ** 2), rtol=1e-9, atol=1e-20)
             return loss_curvature / 2 + penalty_gap
@@ -289,7 +289,8 @@ def plain_conjugate_gap(direction, residual, gradient, ridge, rounding):
     loss_curvature = direction @ (residual - gradient - ridge * direction)
     counted = np.where(np.abs(residual) > rounding, residual, 0.0)
     mismatch = (counted - ridge * direction)[kept]
-    return explained, strictly, loss_curvature, np.sum(mismatch**2 / (2 * ridge[kept]))
+    doubt = np.sum(rounding * (2 * np.abs(mismatch) + rounding) / (2 * ridge[kept]))
+    return explained, strictly, loss_curvature, np.sum(mismatch**2 / (2 * ridge[kept])), doubt
 
 
 class TestConjugateGap:
@@ -310,6 +311,7 @@ class TestConjugateGap:
         sizes = np.abs(direction) @ (np.abs(residual) + np.abs(gradient) + ridge * np.abs(direction))
         assert_allclose(sums[0], expected[0], rtol=0, atol=16 * EPS * sizes)
         assert_allclose(sums[1], expected[1], rtol=16 * EPS)
+        assert_allclose(sums[2], expected[2], rtol=64 * EPS)
 
     @pytest.mark.parametrize("ridge", [0.0, 0.3])
     def test_loss_curvature_is_the_loss_s(self, ridge):
@@ -318,7 +320,7 @@ class TestConjugateGap:
         matrix = A.T @ A
         ridges = np.array([ridge, ridge, 2 * ridge, ridge, 0.0])
         residual = gradient + matrix @ direction + ridges * direction
-        *_, loss_curvature, _ = conjugate_gap(direction, residual, gradient, ridges, 0.0)
+        *_, loss_curvature, _, _ = conjugate_gap(direction, residual, gradient, ridges, 0.0)
         assert_allclose(loss_curvature, direction @ matrix @ direction, rtol=1e-13)
 
     # Of the largest slope, 2, in a parameter of its own.
@@ -353,12 +355,12 @@ class TestConjugateGap:
         """Their residual costs what the second sum says."""
         ridge, residual = np.array([0.5, 0.0]), np.array([3.0, 0.0])
         answer = conjugate_gap(np.array([2.0, 0.0]), residual, np.ones(2), ridge, 0.0)
-        assert answer == (True, True, 2.0 * (3.0 - 1.0 - 1.0), (3.0 - 1.0) ** 2 / (2 * 0.5))
+        assert answer == (True, True, 2.0 * (3.0 - 1.0 - 1.0), (3.0 - 1.0) ** 2 / (2 * 0.5), 0.0)
 
     def test_residuals_within_rounding_are_none(self):
         ridge, residual, direction = np.array([0.5, 2.0]), np.array([1e-3, -1e-3]), np.array([2.0, 1.0])
         for rounding, counted in ((1e-3, 0.0), (0.9e-3, 1.0)):
-            *_, penalty_gap = conjugate_gap(direction, residual, np.ones(2), ridge, rounding)
+            *_, penalty_gap, _ = conjugate_gap(direction, residual, np.ones(2), ridge, rounding)
             expected = np.sum((counted * residual - ridge * direction) ** 2 / (2 * ridge))
             assert_allclose(penalty_gap, expected, rtol=8 * EPS)
 
@@ -375,4 +377,4 @@ class TestConjugateGap:
         assert answers == (False, False)
 
     def test_no_parameters(self):
-        assert conjugate_gap(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), 0.0) == (True, True, 0.0, 0.0)
+        assert conjugate_gap(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0), 0.0) == (True, True, 0.0, 0.0, 0.0)

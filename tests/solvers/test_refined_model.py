@@ -104,6 +104,8 @@ class TestMisjudgedSamples:
 
 
 class TestRefinedModel:
+    """Its parameters are directions from the start."""
+
     def _model(self, objective, rows, start):
         return RefinedModel(objective, rows, start, FactoredHessian.of(objective, start))
 
@@ -111,35 +113,37 @@ class TestRefinedModel:
         """Up to a constant, to the second order."""
         start, _ = _points(objective)
         model = self._model(objective, np.arange(5, 60), start)
-        at = model.evaluate(start.parameters)
+        at = model.evaluate(np.zeros_like(start.parameters))
         assert_allclose(at.gradient, start.gradient, rtol=1e-10, atol=1e-12)
         rng = np.random.default_rng(1)
         other = objective.evaluate(start.parameters + rng.standard_normal(start.parameters.size))
-        end = model.evaluate(other.parameters)
+        end = model.evaluate(other.parameters - start.parameters)
         assert_allclose(model.on_line(at, end, 0.0)[1:], objective.on_line(start, other, 0.0)[1:], rtol=1e-10)
 
     def test_of_all_samples_is_the_objective(self, objective):
         start, end = _points(objective)
         model = self._model(objective, np.arange(400), start)
-        at, there = model.evaluate(start.parameters), model.evaluate(end.parameters)
+        step = end.parameters - start.parameters
+        at, there = model.evaluate(0.0 * step), model.evaluate(step)
         assert_allclose(there.value - at.value, end.value - start.value, rtol=1e-8)
         assert_allclose(there.gradient, end.gradient, rtol=1e-8, atol=1e-10)
 
     def test_derivatives(self, objective):
         start, end = _points(objective)
         model = self._model(objective, np.arange(0, 400, 3), start)
-        at, there = model.evaluate(start.parameters), model.evaluate(end.parameters)
+        step = end.parameters - start.parameters
+        at, there = model.evaluate(0.0 * step), model.evaluate(step)
 
         def value(t):
-            return model.evaluate(start.parameters + t * (end.parameters - start.parameters)).value
+            return model.evaluate(t * step).value
 
         h, t = 1e-4, 0.3
         on_line = model.on_line(at, there, t)
         slope = (value(t + h) - value(t - h)) / (2 * h)
         curvature = (value(t + h) - 2 * value(t) + value(t - h)) / h**2
         assert_allclose(on_line, [value(t), slope, curvature], rtol=1e-5)
-        inside = model.evaluate(start.parameters + t * (end.parameters - start.parameters))
-        assert_allclose(inside.gradient @ (end.parameters - start.parameters), slope, rtol=1e-6)
+        inside = model.evaluate(t * step)
+        assert_allclose(inside.gradient @ step, slope, rtol=1e-6)
 
     def test_minimizer(self, objective):
         start, end = _points(objective)
@@ -147,10 +151,13 @@ class TestRefinedModel:
         samples.learn(start.handle, end.handle, 1.0)
         model = self._model(objective, samples.rows, start)
         best = scipy.optimize.minimize(
-            lambda z: model.evaluate(z).value, start.parameters, jac=lambda z: model.evaluate(z).gradient, tol=1e-12
+            lambda z: model.evaluate(z).value,
+            0.0 * start.parameters,
+            jac=lambda z: model.evaluate(z).gradient,
+            tol=1e-12,
         )
-        gain = model.evaluate(start.parameters).value - best.fun
-        assert model.evaluate(model.minimizer()).value - best.fun <= 2e-3 * gain
+        gain = model.evaluate(0.0 * start.parameters).value - best.fun
+        assert model.evaluate(model.minimizer() - start.parameters).value - best.fun <= 2e-3 * gain
 
     def test_passes_over_the_copy_count_as_parts_of_one(self, objective):
         start, _ = _points(objective)
