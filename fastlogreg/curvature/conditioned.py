@@ -55,7 +55,8 @@ class ConditionedColumns:
             coordinates.inverse_scale[varies],
             coordinates.inverse_intercept_scale if objective.fit_intercept else 0.0,
         )
-        self._penalty = np.diag(np.sqrt(objective.penalty.curvature[self._places]))  # the penalty's rows below those of X
+        # the penalty's rows, below those of X
+        self._penalty = np.diag(np.sqrt(objective.penalty.curvature[self._places]))
         self._size, self._is_rough = np.ones(len(self._places)), False
         self._factors, self._flat = [], np.zeros((0, len(self._places)))
         self._combine(hessian.matrix()[np.ix_(self._places, self._places)])
@@ -71,8 +72,7 @@ class ConditionedColumns:
         return ConditionedHessian(self, factored, matrix)
 
     def losses_from(self, point, rows):
-        """The mean loss of some of the samples, as an objective of a direction in the combined parameters from a point.
-        """
+        """The mean loss of some samples, an objective of a direction in the combined parameters from a point."""
         passes = self._columns.take_from(point.handle, rows)
         return BinaryObjective(passes, Quadratic(0.0), fit_intercept=False, standardize=False)
 
@@ -118,8 +118,8 @@ class ConditionedColumns:
         factor = _shifted_factor(scaled, self._columns.noise_share()) * scale
         self._columns.combine(factor)
         self._penalty = scipy.linalg.solve_triangular(factor, self._penalty.T, trans=1).T
-        # The shift leaves a part of each column in those that depend on it, which the next factor finds. Where a penalty
-        # bounds them, that does no harm.
+        # The shift leaves a part of each column in those that depend on it, which the next factor finds. Where a
+        # penalty bounds them, that does no harm.
         self._is_rough = not (self._is_rough or self._objective.penalty.is_strict)
         self._factors = [*self._factors, factor]
         self._size *= np.diagonal(factor)

@@ -8,6 +8,9 @@ _Float64: TypeAlias = NDArray[np.float64]
 
 class FactoredHessian:
     point: Any
+    columns: Any
+    @property
+    def is_singular(self) -> bool: ...
     @classmethod
     def of(cls, objective: Any, point: Any) -> FactoredHessian: ...
     def __init__(self, matrix: _Float64, point: Any = None) -> None: ...

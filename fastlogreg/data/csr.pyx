@@ -103,7 +103,9 @@ cdef class CSRDesign(Design):
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""
         self.check_gram(weight, center)
-        if self._near is not None and self._near is not self:
+        if self._near is None:
+            self.moments()
+        if self._near is not self:
             self.n_passes += 1
             return self._near.gram(weight, center - self._shift)
         cdef Py_ssize_t d = self.n_features, n_entries = self.count_entries()
@@ -123,8 +125,6 @@ cdef class CSRDesign(Design):
         self.check_columns(center)
         self.check_columns(scale)
         self.n_passes += 2
-        if self._near is not None and self._near is not self:
-            return self._near.sample_gram(center - self._shift, scale)
         matrix = self._matrix()
         values = matrix.data * np.asarray(scale)[matrix.indices]
         scaled = sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)

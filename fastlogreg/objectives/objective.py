@@ -20,10 +20,13 @@ ones. A column that does not vary gets the coefficient 0 that the penalty (or th
 An objective knows neither how X lies nor where: it asks a `fastlogreg.data.passes.Passes`.
 """
 
+import functools
+
 import numpy as np
 
 from fastlogreg.objectives.coordinates import Coordinates
 from fastlogreg.objectives.point import Point
+from fastlogreg.objectives.recession import recession_direction
 
 # Up to 500 columns, the largest eigenvalue of a matrix takes less time than the iterations that its trace, a looser
 # bound on the curvature, would add.
@@ -206,6 +209,11 @@ class Objective:
             of_intercept = self.fit_intercept * self.inverse_intercept_scale**2
             bound = self.MAX_CURVATURE * (squares @ self.inverse_scale**2 + of_intercept)
         return float(bound) + float(self.penalty.curvature.max(initial=0.0))
+
+    @functools.cached_property
+    def recession_direction(self):
+        """See `fastlogreg.objectives.recession.recession_direction`; None where anything is penalised."""
+        return recession_direction(self) if self.penalty.is_zero else None
 
     def proves_separable(self, point):
         """Whether a value this low shows that a hyperplane separates the classes, and no penalty bounds it.

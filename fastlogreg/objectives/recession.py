@@ -15,12 +15,14 @@ MAX_UNKNOWNS = 500
 # Margins of all samples go into the first programme where they take no more values than this.
 ALL_AT_ONCE = 200_000
 # Samples for each unknown that a programme begins with, and takes in at a time; programmes at most.
-SAMPLES_AN_UNKNOWN = 4
+SAMPLES_AN_UNKNOWN = 2
 MAX_PROGRAMMES = 20
-# A sample loses if its margin falls by more than this part of the largest gain: the rounding of the programme.
+# A sample loses if its margin falls by more than this part of the median gain: the rounding of the programme.
 ROUNDING = 1e-9
 # The margins must gain this much together, where each sample's columns are of size one.
 LEAST_GAIN = 1e-7
+# Smaller parts of a direction are the programme's rounding.
+TINY = 1e-9
 
 
 def recession_direction(objective):
@@ -38,17 +40,19 @@ def recession_direction(objective):
     n_values = len(counted) * objective.n_parameters * objective.n_outputs
     n_first = SAMPLES_AN_UNKNOWN * objective.n_parameters
     chosen = counted if n_values <= ALL_AT_ONCE else counted[:: -(-len(counted) // n_first)]
+    sums = _sums_of_margins(objective, target, weight)
     for _ in range(MAX_PROGRAMMES):
         columns = _Columns(objective, chosen)
-        direction = _widest(columns.margins(target[chosen]))
+        direction = _widest(columns.gradient(*sums), columns.margins(target[chosen]))
         if direction is None:
             return None
         coef, intercept = columns.to_coef(direction)
-        gains = _gains(objective, coef, intercept, target)[counted]
-        if gains.min() >= -ROUNDING * gains.max():
+        least, most = (gains[counted] for gains in _gains(objective, coef, intercept, target))
+        gained = most[most > ROUNDING * most.max()]
+        if len(gained) and least.min() >= -ROUNDING * np.median(gained):
             return objective.from_coef(coef, intercept)
-        losing = counted[np.argsort(gains)[:n_first]]
-        if np.isin(losing[0], chosen):
+        losing = counted[np.argsort(least)[:n_first]]
+        if np.isin(losing, chosen).all():
             return None
         chosen = np.union1d(chosen, losing)
     return None
@@ -67,8 +71,8 @@ class _Columns:
         self._center = np.median(X, axis=0) if objective.fit_intercept else np.zeros(X.shape[1])
         X -= self._center
         distances = np.where(X != 0, np.abs(X), np.nan)
-        varies = (objective.inverse_scale > 0) & (X != 0).any(axis=0)
-        self._inverse_scale = np.zeros(X.shape[1])
+        varies = self._varies = (objective.inverse_scale > 0) & (X != 0).any(axis=0)
+        self._inverse_scale = np.array(objective.inverse_scale)
         self._inverse_scale[varies] = 1.0 / np.nanmedian(distances[:, varies], axis=0)
         self._columns = X * self._inverse_scale
         if objective.fit_intercept:
@@ -89,6 +93,15 @@ class _Columns:
         others = np.arange(n_classes) != target[:, np.newaxis]
         return margins[others].reshape(-1, n_classes * width)
 
+    def gradient(self, of_coef, of_intercept):
+        """In the unknowns, the gradient of what is linear in coefficients (K, d) and intercepts (K,), scaled: for the
+        columns that the samples do not tell.
+        """
+        gradient = self._inverse_scale * (of_coef - np.outer(of_intercept, self._center))
+        gradient[:, self._varies] = 0.0
+        gradient /= max(np.abs(gradient).max(initial=0.0), 1e-300)
+        return np.pad(gradient, ((0, 0), (0, self._fit_intercept))).ravel()
+
     def to_coef(self, direction):
         """Coefficients (1 or K, d) and intercepts of a direction."""
         d = len(self._center)
@@ -100,25 +113,44 @@ class _Columns:
         return coef, intercept
 
 
-def _widest(margins):
-    """The direction in a box that adds most to all margins and takes from none; None where that is nothing."""
+def _sums_of_margins(objective, target, weight):
+    """The sums of all samples' margins to the other classes, as a function of coefficients (K, d) and intercepts (K,),
+    which it is linear in: its gradient. One pass.
+    """
+    n_classes, counted = objective.n_classes, 1.0 if weight is None else 1.0 * (weight > 0)
+    if n_classes == 2:
+        share = np.where(target == 1, 1.0, -1.0)[np.newaxis] * counted
+    else:
+        share = (n_classes * (target == np.arange(n_classes)[:, np.newaxis]) - 1.0) * counted
+    zeros = np.zeros((len(share), objective.n_features))
+    return objective.passes.local.design.hessian_dot(share, zeros, np.ones(len(share)))
+
+
+def _widest(gradient, margins):
+    """The direction in a box that adds most to the `margins` of some samples, and along `gradient` to those of all, and
+    takes from no margin; None where that is nothing.
+    """
     result = scipy.optimize.linprog(
-        -margins.sum(axis=0),
+        -gradient - margins.sum(axis=0),
         A_ub=-margins,
         b_ub=np.zeros(len(margins)),
         bounds=(-1.0, 1.0),
         method="highs",
         options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
     )
-    return result.x if result.status == 0 and -result.fun > LEAST_GAIN else None
+    if result.status != 0 or -result.fun <= LEAST_GAIN:
+        return None
+    return np.where(np.abs(result.x) > TINY, result.x, 0.0)
 
 
 def _gains(objective, coef, intercept, target):
-    """What each sample's margin gains along a direction (n,): the least of its margins to the other classes."""
+    """The least and the most that each sample's margins to the other classes gain along a direction, (n,) each."""
     logits = objective.passes.local.design.logits(coef, intercept)
     if objective.n_classes == 2:
-        return np.where(target == 1, logits[0], -logits[0])
+        gains = np.where(target == 1, logits[0], -logits[0])
+        return gains, gains
     n = np.arange(len(target))
     own = logits[target, n].copy()
+    lowest = logits.min(axis=0)
     logits[target, n] = -np.inf
-    return own - logits.max(axis=0)
+    return own - logits.max(axis=0), own - lowest

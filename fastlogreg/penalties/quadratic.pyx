@@ -149,7 +149,8 @@ cdef class QuadraticInParameters:
         """
         cdef const double[::1] ridge = self._curvature
         cdef Py_ssize_t j
-        cdef double largest_residual = 0.0, largest_slope = 0.0, loss_curvature = 0.0, penalty_gap = 0.0, doubt = 0.0, mismatch
+        cdef double largest_residual = 0.0, largest_slope = 0.0, mismatch
+        cdef double loss_curvature = 0.0, penalty_gap = 0.0, doubt = 0.0
         cdef bint penalised = False
         for j in range(direction.shape[0]):
             largest_slope = max(largest_slope, fabs(gradient[j]))

@@ -49,7 +49,9 @@ def _minimizer(objective, start, tol, max_iter, is_pilot=False):
 
 
 _STAGES = {
-    "pilot": functools.partial(pilot_steps, minimizer=functools.partial(_minimizer, max_iter=plan.MAX_PILOT_ITER, is_pilot=True)),
+    "pilot": functools.partial(
+        pilot_steps, minimizer=functools.partial(_minimizer, max_iter=plan.MAX_PILOT_ITER, is_pilot=True)
+    ),
     "row-span": functools.partial(row_span_steps, minimizer=_minimizer),
     "sampled": sampled_steps,
     "dual": dual_steps,

@@ -1,7 +1,5 @@
 """How near the minimum a point is: the accuracy that is asked for, and what proves it."""
 
-import math
-
 import numpy as np
 
 from fastlogreg.curvature.factored import FactoredHessian

@@ -29,6 +29,7 @@ SLOPE_LEFT = 0.3
 SLOPE_LEFT_BY_PASSES = 0.9
 # A step that leaves more than half of the decrement shows that its Hessian was made too far away.
 WORST_CONTRACTION = 0.5
+# A step that promises this many times the accuracy cannot be the last one, and need not be evaluated to prove a gap.
 FAR_FROM_ACCURACY = 100.0
 
 
@@ -87,7 +88,10 @@ def newton_steps(objective, progress, limits):
         point = better
         limits.on_iteration(n_iter, point)
         if gap <= accuracy_asked(point, limits.tol):
-            return Progress.ended(Solution(point, gap, n_iter, Stop.CONVERGED, proven, step.logit_change))
+            stop = Stop.PARTLY_SEPARABLE if separation.led_on else Stop.CONVERGED
+            return Progress.ended(
+                Solution(point, gap, n_iter, stop, proven and not separation.led_on, step.logit_change)
+            )
         if (end := separable_end(objective, point, n_iter)) is not None:
             return Progress.ended(end)
     return Progress.ended(Solution(point, gap, limits.max_iter, Stop.MAX_ITER, proven))

@@ -40,15 +40,19 @@ cdef class Direction:
     hidden_gain : float
         What the objective may still fall by, in nats, where rounding hides the curvature: see
         `FactoredHessian.hidden_gain`.
+    product : callable or None
+        The product of H with a direction, a pass, where the residual is that of a H without its smallest curvatures.
     """
 
     cdef readonly object vector
     cdef readonly object residual
     cdef readonly double moved
     cdef readonly double hidden_gain
+    cdef readonly object product
 
-    def __init__(self, vector, residual, double moved=0.0, double hidden_gain=0.0):
+    def __init__(self, vector, residual, double moved=0.0, double hidden_gain=0.0, product=None):
         self.vector, self.residual, self.moved, self.hidden_gain = vector, residual, moved, hidden_gain
+        self.product = product
 
     def gain(self, Point point):
         """What the quadratic model at the point promises, in nats."""
@@ -63,7 +67,8 @@ cdef class Direction:
             vector, residual = hessian.solve(point.gradient)
             hidden_gain = hessian.hidden_gain(residual)
             if not (hidden_gain > accuracy and hessian.resolve(objective)):
-                return cls(vector, residual, moved, hidden_gain)
+                product = None if hessian.columns is None else objective.hessian(hessian.point).dot
+                return cls(vector, residual, moved, hidden_gain, product)
 
 
 cdef class NewtonStep:
@@ -104,8 +109,8 @@ def step_along(objective, Point point, Direction direction, double accuracy):
 
         gap <= (1 + c) / 2 . e^m . v' H_loss v + sum_j (rho_j - ridge_j v_j)^2 / (2 ridge_j)
 
-    Near the end, when the step should gain no more than `accuracy`, few samples with hardly a curvature may be what makes
-    S large. Their q_i then change as if t (below) were at most one, and the difference is added to rho.
+    Near the end, when the step should gain no more than `accuracy`, few samples with hardly a curvature may be what
+    makes S large. Their q_i then change as if t (below) were at most one, and the difference is added to rho.
 
     Derivation: the dual variable of sample i is a probability q_i; take ``q_i = sigma(u_i) + h_i x_i . v``, h_i being
     the curvature in H. Fenchel and Young's gap of the loss is then the Kullback-Leibler divergence of q_i from
@@ -120,6 +125,8 @@ def step_along(objective, Point point, Direction direction, double accuracy):
     cdef double growth = exp(min(direction.moved, 700.0))
     cdef double logit_change = objective.largest_logit_change(point, end), change = growth * logit_change
     vector, residual = direction.vector, direction.residual
+    if direction.product is not None and direction.gain(point) <= accuracy:
+        residual = point.gradient + direction.product(vector)
     cdef bint is_long = _largest(vector) > LONG * _largest(point.parameters)
     cdef bint far = change > FAR and is_long and not objective.penalty.is_strict
     cdef double to_infimum = -growth * float(vector.dot(point.gradient)) if far else INFINITY
@@ -143,9 +150,9 @@ def step_along(objective, Point point, Direction direction, double accuracy):
     proven = strictly or not explained
     if proven and gap <= accuracy:
         doubt += point.value * LOGIT_ROUNDING * objective.cancelled(point.parameters)
-        proven = gap + doubt <= accuracy
+        proven = gap + doubt <= max(accuracy, DESCENT_NOISE * point.value)
         if proven:
-            gap += doubt
+            gap = max(gap, min(gap + doubt, accuracy))
     return NewtonStep(end, gap, proven, logit_change, to_infimum)
 
 

@@ -22,8 +22,8 @@ def pilot_steps(objective, progress, limits, minimizer):
     shorter way. If the sample misleads, the `Progress` as it was, in coordinates of all rows.
 
     ``minimizer(objective, start, tol)`` gives the point that minimises the pilot's objective, or None where that is not
-    worth its work. The objective loses its pilot, whose memory is no longer needed. Points keep no logits: hardly a step needs a line search, and with few
-    columns, logits would be a good part of what a pass reads and writes.
+    worth its work. The objective loses its pilot, whose memory is no longer needed. Points keep no logits: hardly a
+    step needs a line search, and with few columns, logits would be a good part of what a pass reads and writes.
     """
     pilot, objective.pilot = objective.pilot, None
     point, solve = _first_point(objective, pilot, progress.parameters, minimizer)

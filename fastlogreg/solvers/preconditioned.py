@@ -15,8 +15,8 @@ from fastlogreg.solvers.conjugate_gradients import PROVABLE, ConjugateGradients
 from fastlogreg.solvers.gap import accuracy_asked, gap_from_gradient
 from fastlogreg.solvers.line_search import minimize_on_line
 from fastlogreg.solvers.newton_step import DESCENT_NOISE
-from fastlogreg.solvers.separation import separable_end
 from fastlogreg.solvers.progress import Progress, Solution, Stop
+from fastlogreg.solvers.separation import separable_end
 
 # A preconditioner is made anew once it has served 3 steps and the value has fallen by the part FALLEN, else after 8
 # steps, then 16, 24 and so on: the blocks of the classes cost some passes.

@@ -84,7 +84,9 @@ class StepSearch:
         """
         if self._length < GOOD_LENGTH or hessian is None or hessian.columns is None or hessian.point is not start:
             return None
-        refined = self._objective.evaluate(RefinedModel(self._objective, self._samples.rows, start, hessian).minimizer())
+        refined = self._objective.evaluate(
+            RefinedModel(self._objective, self._samples.rows, start, hessian).minimizer()
+        )
         t = self._length = line_minimizer(self._objective, start, refined)
         self._samples.learn(start.handle, refined.handle, min(1.0, REACH * t))
         if t == 0.0 or ends_well(start, refined, self._slope_left):

@@ -1,12 +1,10 @@
 """Fits without a penalty whose classes are separable: they are told apart, and led on towards the infimum."""
 
-import functools
 import math
 from dataclasses import replace
 
 import numpy as np
 
-from fastlogreg.objectives.recession import recession_direction
 from fastlogreg.solvers.progress import Solution, Stop
 
 # The mean loss, in nats, at which separable fits end.
@@ -14,6 +12,8 @@ LOSS = 1e-9
 # A step that changes a logit by more than this, at the end of a fit, may lead towards an infimum: next to a minimum
 # steps are small.
 DRIFT = 0.05
+# So may a fit with logits of this size.
+LARGE = 20.0
 # From this iteration on, steps that change a logit by more than LONG are looked into.
 MANY_ITERATIONS = 8
 LONG = 0.5
@@ -24,16 +24,22 @@ MAX_LENGTHS = 30
 
 
 class Separation:
-    """Whether the classes of an unpenalised objective are separable, found out when it is asked first."""
+    """Whether the classes of an unpenalised objective are separable, and whether the fit knows.
+
+    Attributes
+    ----------
+    led_on : bool
+        Whether the fit has been led on towards its infimum.
+    """
 
     def __init__(self, objective):
         self._objective = objective
-        self._led_on = False
+        self._tried, self.led_on = False, False
 
-    @functools.cached_property
+    @property
     def direction(self):
         """The parameters of a direction in which the loss falls without end, or None."""
-        return recession_direction(self._objective) if self._objective.penalty.is_zero else None
+        return self._objective.recession_direction
 
     def is_suspected(self, n_iter, step):
         """Whether a long step after many makes it worth finding out."""
@@ -41,14 +47,16 @@ class Separation:
 
     def lead_on(self, point):
         """The `Point` far out in the `direction`, once in a fit; None where there is none, or no lower one."""
-        if self._led_on or self.direction is None:
+        if self._tried or self.direction is None:
             return None
-        self._led_on = True
-        return far_along(self._objective, point, self.direction)
+        self._tried = True
+        far = far_along(self._objective, point, self.direction)
+        self.led_on = far is not None
+        return far
 
 
 def far_along(objective, point, direction):
-    """The `Point` so far along a direction from a point that going on gains next to nothing; None if that is no lower."""
+    """The `Point` so far along a direction that going on gains next to nothing; None if that is no lower."""
     size = max(np.abs(direction).max(), 1e-300)
     best, length = point, 1.0
     for _ in range(MAX_LENGTHS):
@@ -87,7 +95,17 @@ def judged(objective, solution):
     ended = solution.stop in (Stop.CONVERGED, Stop.MAX_ITER, Stop.STALLED)
     if not (ended and objective.penalty.is_zero):
         return solution
-    doubtful = solution.stop is not Stop.CONVERGED or solution.last_change > DRIFT
-    if not doubtful or Separation(objective).direction is None:
+    if not _is_doubtful(objective, solution) or objective.recession_direction is None:
         return solution
     return replace(solution, stop=Stop.PARTLY_SEPARABLE, proven=False)
+
+
+def _is_doubtful(objective, solution):
+    """Whether something grew without end, perhaps: a fit that did not converge, a last step or a logit that is long, or
+    a class that no sample belongs to. One pass at most.
+    """
+    long = solution.stop is not Stop.CONVERGED or solution.last_change > DRIFT
+    if long or not np.all(objective.mean_target > 0) or objective.passes.local is None:
+        return True
+    logits = objective.passes.local.design.logits(*objective.to_coef(solution.point.parameters))
+    return bool(max(logits.max(), -logits.min()) > LARGE)

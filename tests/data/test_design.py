@@ -910,3 +910,24 @@ def test_entries_that_are_all_one(dtype, index, ones):
         *zip(sparse.hessian_dot(target, coef, intercept), dense.hessian_dot(target, coef, intercept), strict=True),
     ]:
         assert_allclose(ours, theirs, rtol=1e-10, atol=1e-9)
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+@pytest.mark.parametrize("index", [np.int32, np.int64])
+def test_sparse_columns_far_from_zero_keep_their_digits(index, weighted):
+    """Five million spreads: moments and Gram matrices are those of the columns counted from their means."""
+    rng = np.random.default_rng(0)
+    near = rng.integers(-1000, 1000, size=(200, 3)) / 1024
+    X = near + np.array([5e6, 0.0, -3e9])
+    X[rng.random(200) < 0.5, 1] = 0.0
+    sparse = sp.csr_array(X)
+    sparse.indices, sparse.indptr = sparse.indices.astype(index), sparse.indptr.astype(index)
+    weight = rng.integers(0, 3, 200).astype(float) if weighted else np.ones(200)
+    design = as_design(sparse)
+    mean, variance = design.moments(weight if weighted else None)
+    counted = X - [5e6, 0.0, -3e9]
+    expected = np.average(counted, axis=0, weights=weight)
+    assert_allclose(mean - [5e6, 0.0, -3e9], expected, rtol=0, atol=1e-6)
+    assert_allclose(variance, np.average((counted - expected) ** 2, axis=0, weights=weight), rtol=1e-6)
+    Z = np.column_stack([X - mean, np.ones(200)])
+    assert_allclose(design.gram(weight, mean), (Z * weight[:, None]).T @ Z, rtol=1e-6, atol=1e-4)
