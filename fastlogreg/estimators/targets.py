@@ -100,8 +100,8 @@ def check_two_classes_have_mass(target, weight):
     present = np.flatnonzero(mass)
     if len(present) < 2:
         raise ValueError(
-            "This solver needs samples of at least 2 classes in the data, but the probabilities in y are positive only "
-            f"for one class, {present[0]} (where samples have weight)"
+            "This solver needs samples of at least 2 classes in the data, but the probabilities in y belong only "
+            f"to one class, {present[0]} (where samples have weight)"
         )
 
 

@@ -222,7 +222,8 @@ class TestHardFits:
         assert models
         gram_matrices = 64 * 8 * 56**2  # a sum for each of the chunks
         # without a penalty, linear programmes tell whether the classes are separable
-        programmes = 0 if np.isfinite(C) else 5e6 + 4 * 8 * len(X)
+        rows_of_programmes = 20 * 2 * 56
+        programmes = 0 if np.isfinite(C) else 7 * rows_of_programmes * 56 * 8 + 4 * 8 * len(X)
         assert peak < 0.06 * X.nbytes + gram_matrices + programmes
 
     def test_take_few_iterations(self, monkeypatch):

@@ -482,7 +482,8 @@ class TestOtherTypes:
         doubles = X.astype(float)
         options = {"random_state": 0, "max_iter": 2, **kind, "eta0": 1e-4}
         ours, plain = fitted(X, y, **options), fitted(doubles, y, **options)
-        np.testing.assert_array_equal(ours.coef_, plain.coef_)
+        # iterations after the first epoch read small types as float32, whose sums are made in other blocks
+        np.testing.assert_allclose(ours.coef_, plain.coef_, rtol=1e-9)
         assert ours.coef_.dtype == float
         np.testing.assert_allclose(ours.predict_proba(X), plain.predict_proba(doubles), rtol=1e-9)
         classes = np.arange(n_classes)
