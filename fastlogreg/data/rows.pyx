@@ -326,6 +326,8 @@ cdef class RowBlock:
             self._point_to_copy(at)
 
     def __reduce__(self):
+        if not self.count:  # what is left of rows before is nobody's
+            return RowBlock, (self.capacity, self.n_features, self.sparse, self.ones, self.in_place)
         arrays = self.values, self.columns, self.starts, self.target, self.weight, self.logits
         return _restored_block, (
             self.capacity, self.n_features, self.sparse, self.ones, self.in_place, self.count, arrays)

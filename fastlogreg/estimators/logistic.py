@@ -20,7 +20,7 @@ from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.prediction import PredictionMixin, float_type
-from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure, warm_start_from
+from fastlogreg.estimators.shared import ValidationMixin, coefficients_to_start_from, unchanged_by_failure
 from fastlogreg.estimators.targets import (
     check_any_weight,
     check_two_classes_have_mass,
@@ -373,7 +373,7 @@ class LogisticRegression(
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
             return objective.start()
-        start = objective.from_coef(*warm_start_from(self, classes, objective.n_features))
+        start = objective.from_coef(*coefficients_to_start_from(self, classes, objective.n_features, "warm_start"))
         # With several classes a start can be too far off: rounding then leaves no curvature to go by.
         if objective.n_classes > 2 and not objective.evaluate(start).value <= objective.value_without_coefficients():
             return objective.start()

@@ -24,8 +24,8 @@ def unchanged_by_failure(fit):
     return guarded
 
 
-def warm_start_from(model, classes, n_features):
-    """The coefficients and intercepts of a model whose next fit begins from them.
+def coefficients_to_start_from(model, classes, n_features, what):
+    """The coefficients and intercepts of a model that goes on from them; `what` it does then.
 
     Raises
     ------
@@ -36,13 +36,13 @@ def warm_start_from(model, classes, n_features):
     known = vars(model).get("classes_")
     if known is not None and not np.array_equal(known, classes):
         raise ValueError(
-            f"warm_start: the coefficients are those of the classes {np.asarray(known)}, y has {classes}; choose "
+            f"{what}: the coefficients are those of the classes {np.asarray(known)}, y has {classes}; choose "
             "warm_start=False to start anew"
         )
     if coef.shape[1] != n_features:
-        raise ValueError(f"warm_start: the coefficients are those of {coef.shape[1]} features, X has {n_features}")
+        raise ValueError(f"{what}: the coefficients are those of {coef.shape[1]} features, X has {n_features}")
     if len(coef) != (len(classes) if len(classes) > 2 else 1):
-        raise ValueError(f"warm_start: coef_ has {len(coef)} rows, which do not fit the {len(classes)} classes of y")
+        raise ValueError(f"{what}: coef_ has {len(coef)} rows, which do not fit the {len(classes)} classes")
     model._check_finite(coef_=coef, intercept_=intercept)
     return coef, intercept
 

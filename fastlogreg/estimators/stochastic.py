@@ -4,6 +4,7 @@ The estimator decides which samples there are, with which seed, and when a fit e
 takes the steps.
 """
 
+import hashlib
 import threading
 import warnings
 from numbers import Integral, Real
@@ -23,7 +24,7 @@ from fastlogreg.data.masks import check_unmasked
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.epochs import Epochs, unseen_overflow
 from fastlogreg.estimators.prediction import PredictionMixin, float_type
-from fastlogreg.estimators.shared import ValidationMixin, unchanged_by_failure, warm_start_from
+from fastlogreg.estimators.shared import ValidationMixin, coefficients_to_start_from, unchanged_by_failure
 from fastlogreg.estimators.targets import (
     check_any_weight,
     check_labels,
@@ -33,7 +34,7 @@ from fastlogreg.estimators.targets import (
 )
 from fastlogreg.estimators.validation_set import Accuracy, CrossEntropy
 from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
-from fastlogreg.steps import Feed, GradientSteps, SoftmaxGradientSteps, adaptive_steps, memory_map
+from fastlogreg.steps import Feed, first_steps, memory_map, next_steps
 
 MAX_SEED = np.iinfo(np.int32).max
 
@@ -135,6 +136,10 @@ class SGDLogisticRegression(
     halves, of any layout, are read where they lie, and a memory-mapped X is read in parts. One thread takes the steps;
     where rows have to be copied for them, and there are megabytes of them, a second thread does that ahead. The result
     is the same with and without it.
+
+    A pickle holds no samples, and a few numbers for each coefficient: those of `partial_fit` that wait for their block
+    have taken their step in it, and the curvature of all samples is reduced to its diagonal and its column of the
+    intercept, and learnt anew from the samples to come. ``copy.deepcopy`` keeps everything.
 
     Examples
     --------
@@ -272,6 +277,11 @@ class SGDLogisticRegression(
     def partial_fit(self, X, y, classes=None, sample_weight=None):
         """Take the samples as the next ones of a stream: one epoch over them.
 
+        The call goes on from `coef_`, `intercept_` and `t_` and with the parameters as they are, whoever has set them:
+        a fit or a call before, `set_params`, or a server that averages coefficients. With "auto" another penalty is one
+        of all samples so far, and coefficients that were set count as what those led to, or where there were none, or
+        steps of another kind, as what one block led to.
+
         How a stream is cut into calls does not matter, except that `shuffle` shuffles the samples within each call.
         With "auto", Newton steps take the samples in blocks, of 256 or as many as there are columns (of several
         classes, 512 or twice as many). With more than 64 columns, the coefficients after a call within a block are
@@ -296,37 +306,34 @@ class SGDLogisticRegression(
         ValueError
             As in `fit`, for labels that are not among the classes, and for settings that need all samples at once.
         """
+        self._validate_params()  # which scikit-learn does before a first call only
         self._check_settings()
         if self.early_stopping:
             raise ValueError("early_stopping should be False with partial_fit")
         if isinstance(self.class_weight, str):
             raise ValueError("class_weight='balanced' is not for partial_fit, which does not know all samples")
-        first = not hasattr(self, "classes_")
-        if first and classes is None:
+        known = vars(self).get("classes_", classes)
+        if known is None:
             raise ValueError("classes must be passed on the first call to partial_fit.")
-        X, y = self._validated(X, y, reset=first)
-        known = unique_labels(classes) if first else self.classes_
-        if classes is not None and not np.array_equal(unique_labels(classes), known):
+        X, y = self._validated(X, y, reset=not hasattr(self, "n_features_in_"))
+        known = np.asarray(known) if hasattr(self, "classes_") else unique_labels(known)
+        if classes is not None and not np.array_equal(unique_labels(classes), np.sort(known)):
             raise ValueError(f"`classes={classes!r}` is not the same as on last call to partial_fit, was: {known!r}")
         target = _encode(y, known)
         weight = self._weight(sample_weight, X, target, known)
         rows = as_rows(X)
         with single_threaded_blas(), unseen_overflow():
-            if hasattr(self, "_steps"):
-                steps = self._steps.fork()  # a call that fails must leave them as they were
-            else:
-                steps = self._new_steps(*_zeros(known, rows), rows.sparse)
+            steps = self._next_steps(known, rows)
             steps.begin_stream()
             steps.begin_epoch()
             feed = Feed(rows, target, weight, None, self._seed(), None)
             feed.epoch(steps, effective_n_threads(self.n_jobs))
             coef, intercept = steps.solution()
         self._check_solution(coef, intercept, steps.loss_sum, X, 1)
-        self._steps = steps
         self.classes_ = known
-        self._set_solution(coef, intercept, float_type(X))
         self.n_iter_ = 1
         self.t_ = getattr(self, "t_", 1.0) + rows.n_samples
+        self._set_solution(coef, intercept, float_type(X), steps)
         return self
 
     def _check_settings(self):
@@ -368,32 +375,59 @@ class SGDLogisticRegression(
         coef, intercept = _zeros(classes, rows)
         given = coef_init is not None and intercept_init is not None
         if self.warm_start and hasattr(self, "coef_") and not given:
-            coef, intercept = warm_start_from(self, classes, rows.n_features)
+            coef, intercept = coefficients_to_start_from(self, classes, rows.n_features, "warm_start")
         if coef_init is not None:
             coef = _initial("coef_init", coef_init, coef.shape)
         if intercept_init is not None:
             intercept = _initial("intercept_init", intercept_init, intercept.shape)
+        elif self.learning_rate == "auto" and not self.fit_intercept:
+            intercept = np.zeros_like(intercept)
         self._check_finite(coef_init=coef, intercept_init=intercept)
-        return self._new_steps(coef, intercept, rows.sparse)
+        return first_steps(coef, intercept, rows.sparse, self._settings())
 
-    def _new_steps(self, coef, intercept, sparse):
+    def _next_steps(self, classes, rows):
+        """The steps of the next samples of a stream: from `coef_` and `intercept_`, with parameters as they are now.
+
+        The steps so far serve on as they are where nobody has changed a parameter, a coefficient or `t_`.
+        """
+        settings = self._settings()
+        if not hasattr(self, "coef_"):
+            return first_steps(*_zeros(classes, rows), rows.sparse, settings)
+        coef, intercept = coefficients_to_start_from(self, classes, rows.n_features, "partial_fit")
+        n_seen = vars(self).get("t_", 1.0) - 1.0
+        if not hasattr(self, "_steps"):
+            return next_steps(None, coef, intercept, rows.sparse, settings, n_seen, moved=True)
+        steps = self._steps.fork()  # a call that fails must leave them as they were
+        settings_then, state_then = self._left
+        moved = self._state_in_short() != state_then
+        if moved or settings != settings_then:
+            steps = next_steps(steps, coef, intercept, rows.sparse, settings, n_seen, moved=moved)
+        return steps
+
+    def _settings(self):
+        """What the steps need to know of the parameters."""
         alpha, l1_ratio = self._penalty()
+        fit_intercept = bool(self.fit_intercept)
         if self.learning_rate == "auto":
-            return adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, self.fit_intercept)
-        settings = {
+            return {"schedule": "auto", "alpha": alpha, "l1_ratio": l1_ratio, "fit_intercept": fit_intercept}
+        return {
             "schedule": self.learning_rate,
             "eta0": float(self.eta0),
             "power_t": float(self.power_t),
             "alpha": float(self.alpha),  # "optimal" needs it without a penalty too
             "penalised": self.penalty is not None,
             "l1_ratio": l1_ratio,
-            "fit_intercept": bool(self.fit_intercept),
+            "fit_intercept": fit_intercept,
             "average": int(self.average),
             "batch_size": self.batch_size,
         }
-        if len(coef) > 1:
-            return SoftmaxGradientSteps(coef, intercept, sparse, settings)
-        return GradientSteps(coef[0], float(intercept[0]), sparse, settings)
+
+    def _state_in_short(self):
+        """A short proof of what `coef_`, `intercept_` and `t_` are."""
+        coef, intercept = self._coefficients()
+        digest = hashlib.blake2b(coef.data, digest_size=16)
+        digest.update(intercept.data)
+        return digest.digest(), self.t_
 
     def _validation(self, X, target, weight, classes, X_val, y_val):
         """Which samples to learn from, None for all, and what judges the coefficients after each epoch, or None."""
@@ -453,18 +487,23 @@ class SGDLogisticRegression(
     def _take_over(self, run, dtype):
         """Take over what a run led to."""
         self.classes_ = run.classes
-        self._steps = run.steps
-        self._set_solution(run.coef, run.intercept, dtype)
         self.n_iter_ = run.n_iter
         self.t_ = 1.0 + run.n_iter * run.feed.n_samples
         self.loss_curve_ = np.array(run.loss_curve)
         vars(self).pop("validation_curve_", None)
         if run.validation is not None:
             self.validation_curve_ = np.array(run.validation_curve)
+        self._set_solution(run.coef, run.intercept, dtype, run.steps)
+        if self.learning_rate == "adaptive":
+            run.steps.eta0 = self.eta0  # a stream goes on with the rate that is asked for
+        if run.validation is not None:
+            self._left = self._settings(), None  # the best epoch need not be the steps' last one
 
-    def _set_solution(self, coef, intercept, dtype):
+    def _set_solution(self, coef, intercept, dtype, steps):
+        """Set the coefficients, and remember the steps that led to them, and with what."""
         self.coef_ = np.atleast_2d(coef).astype(dtype)
         self.intercept_ = np.atleast_1d(intercept).astype(dtype)
+        self._steps, self._left = steps, (self._settings(), self._state_in_short())
 
 
 _of_thread = threading.local()
@@ -507,4 +546,7 @@ def _encode(y, classes):
     unknown = ~np.isin(y, classes)
     if unknown.any():
         raise ValueError(f"y contains labels that are not in classes: {np.unique(y[unknown])!r}")
-    return (y == classes[1]).astype(np.uint8) if len(classes) == 2 else np.searchsorted(classes, y)
+    if len(classes) == 2:
+        return (y == classes[1]).astype(np.uint8)
+    order = np.argsort(classes)  # classes that were set by hand may have any
+    return order[np.searchsorted(classes, y, sorter=order)]

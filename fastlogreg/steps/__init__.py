@@ -22,8 +22,10 @@ __all__ = [
     "SoftmaxGradientSteps",
     "SoftmaxNewtonSteps",
     "adaptive_steps",
+    "first_steps",
     "know_curvature",
     "memory_map",
+    "next_steps",
 ]
 
 # Above 2000 columns, factoring the curvature takes longer than the steps that it spares.
@@ -46,6 +48,37 @@ def adaptive_steps(coef, intercept, sparse, alpha, l1_ratio, fit_intercept):
     if newton and n_classes * (n_features + 1) ** 2 <= MAX_CURVATURE_ENTRIES:
         return SoftmaxNewtonSteps(coef, intercept, sparse, alpha, fit_intercept)
     return SoftmaxDiagonalSteps(coef, intercept, alpha, l1_ratio, fit_intercept)
+
+
+def first_steps(coef, intercept, sparse, settings):
+    """The steps from coefficients (1, d) for two classes or (K, d).
+
+    `settings` has the `schedule` ("auto" for steps without a rate), alpha, l1_ratio and fit_intercept, and for the
+    schedules what `GradientSteps` says.
+    """
+    if settings["schedule"] == "auto":
+        return adaptive_steps(
+            coef, intercept, sparse, settings["alpha"], settings["l1_ratio"], settings["fit_intercept"]
+        )
+    if len(coef) > 1:
+        return SoftmaxGradientSteps(coef, intercept, sparse, settings)
+    return GradientSteps(coef[0], float(intercept[0]), sparse, settings)
+
+
+def next_steps(steps, coef, intercept, sparse, settings, n_seen, *, moved):
+    """Steps after `n_seen` samples: with settings that may be others, from coef (1 or K, d) and intercept.
+
+    `steps` took the samples, or are None where nobody knows how the coefficients came about. With `moved`, the
+    coefficients are not those that `steps` led to. What `steps` have learnt, they keep where they can serve on.
+    """
+    start = (coef, intercept) if len(coef) > 1 else (coef[0], float(intercept[0]))
+    fresh = first_steps(coef, intercept, sparse, settings)
+    if type(steps) is not type(fresh):
+        return fresh.go_on(settings, n_seen, *start)
+    if know_curvature(steps) and steps.fit_intercept != fresh.fit_intercept:  # theirs has another size
+        fresh.weight = steps.weight
+        return fresh.go_on(settings, n_seen, *start)
+    return steps.go_on(settings, n_seen, *(start if moved else ()))
 
 
 def know_curvature(steps):

@@ -1,5 +1,7 @@
 """What all kinds of steps share."""
 
+import copy
+
 import numpy as np
 
 from libc.stdint cimport int32_t
@@ -27,8 +29,20 @@ cdef class Steps:
         where that would take long, at the end of the epoch.
     """
 
+    def __deepcopy__(self, memo):
+        """A copy in all, samples that wait for their step among it."""
+        restore, state = self._snapshot()
+        return restore(*copy.deepcopy(state, memo))
+
     def __reduce__(self):
-        return self._snapshot()
+        """What a pickle keeps: see `settle`."""
+        settled = self.fork()
+        settled.settle()
+        return settled._snapshot()
+
+    def settle(self):
+        """Take the steps that samples wait for; keep no row, and no more than a few numbers for each coefficient."""
+        self.flush()
 
     def _snapshot(self):
         """What restores the steps as they are: a function, and its arguments."""

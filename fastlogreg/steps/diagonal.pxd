@@ -10,6 +10,8 @@ cdef class DiagonalSteps(Steps):
     cdef sgd_state _state
 
     cdef _begin(self, coef, double alpha, double l1_ratio, bint fit_intercept)
+    cdef _set_rule(self, double alpha, double l1_ratio, bint fit_intercept)
+    cdef _hold(self, coef)
     cdef void _bind(self)
     cdef _minimizer(self)
     cdef _coef_of_models(self)

@@ -65,19 +65,42 @@ cdef class DiagonalSteps(Steps):
 
     cdef _begin(self, coef, double alpha, double l1_ratio, bint fit_intercept):
         """From coefficients (n_features,), or of several classes (n_features, width)."""
-        self.penalty = alpha, l1_ratio, fit_intercept
         memset(&self._rule, 0, sizeof(sgd_rule))
         memset(&self._state, 0, sizeof(sgd_state))
-        self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
-        self._rule.intercept_rate = fit_intercept
+        self._set_rule(alpha, l1_ratio, fit_intercept)
         self.rows_a_step = 1
         self.block = RowBlock(BLOCK_ROWS, len(coef), True, False, True)
         self.models = np.zeros((len(coef), 2, *coef.shape[1:]))
-        if coef.any():
-            # The curvature of one sample holds the coefficients to start from.
-            self.models[:, 0] = 0.25 * coef
-            self.models[:, 1] = np.where(coef != 0, 0.25, 0.0)
+        self._hold(coef)
         self._bind()
+
+    cdef _set_rule(self, double alpha, double l1_ratio, bint fit_intercept):
+        self.penalty = alpha, l1_ratio, fit_intercept
+        self._rule.l1, self._rule.l2 = alpha * l1_ratio, alpha * (1.0 - l1_ratio)
+        self._rule.intercept_rate = fit_intercept
+        self._known_solution = None
+
+    cdef _hold(self, coef):
+        """Make the coefficients the models' minimum; where there is no curvature, that of one sample holds them."""
+        if not coef.any() and not self.models.any():
+            return
+        total = self._state.t
+        unheld = (self._rule.l2 * total + self.models[:, 1] <= 0) & (coef != 0)
+        self.models[:, 1] += 0.25 * unheld
+        scale = self._rule.l2 * total + self.models[:, 1]
+        self.models[:, 0] = scale * coef + self._rule.l1 * total * np.sign(coef)
+        self._known_solution = None
+
+    def go_on(self, settings, n_seen, coef=None, intercept=None):
+        """Go on with another penalty, of the samples so far too, or from given coefficients."""
+        self._set_rule(settings["alpha"], settings["l1_ratio"], settings["fit_intercept"])
+        if coef is not None:
+            self._hold_solution(coef, intercept)
+        return self
+
+    def _hold_solution(self, coef, intercept):
+        self._hold(coef)
+        self._state.intercept = intercept
 
     cdef void _bind(self):
         cdef double[::1] models = self.models.reshape(-1)

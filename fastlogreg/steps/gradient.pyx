@@ -98,6 +98,54 @@ cdef class GradientSteps(Steps):
         sums = self.loss_sum, self.penalty_sum, self.count
         return _restored_steps, (self.settings, self.block, arrays, scalars, sums)
 
+    def settle(self):
+        Steps.settle(self)
+        cdef sgd_state *s = &self._state
+        if self._one_by_one():
+            self.coef[:] = s.shrink * self.coef + s.move * self.pending_row
+            s.intercept += self._rule.intercept_rate * s.move
+            if s.share > 0.0:
+                self.average_coef += s.share * (self.coef - self.average_coef)
+                s.average_intercept += s.share * (s.intercept - s.average_intercept)
+            self.pending_row[:] = 0.0
+            s.shrink, s.move, s.share = 1.0, 0.0, 0.0
+
+    def go_on(self, settings, n_seen, coef=None, intercept=None):
+        """Steps that go on from here with other settings, `n_seen` samples after the first, or from given coefficients.
+
+        The average, and what L1 has not cut off yet, stay where both settings have them and no coefficients are given;
+        else they begin anew.
+        """
+        self.settle()
+        cdef double t = 1.0 + n_seen / settings["batch_size"]
+        keeps_average = coef is None and settings["average"] > 0 and self.settings["average"] > 0
+        if coef is None:
+            coef, intercept = self._running() if keeps_average else self.solution()
+            cuts = self
+        else:
+            cuts = None
+        if settings["average"] and not keeps_average:
+            settings = {**settings, "average": max(settings["average"], int(t))}
+        steps = type(self)(coef, intercept, self.block.sparse, settings)
+        steps._inherit(t, self if keeps_average else None, cuts)
+        return steps
+
+    def _inherit(self, double t, GradientSteps average, GradientSteps cuts):
+        """Take over the average of the one and the truncations of the other."""
+        cdef sgd_state *before
+        self._state.t = t
+        if average is not None:
+            before = &average._state
+            self.average_coef[:] = (average.average_coef + before.average_a * average.coef) / before.average_b
+            self._state.average_intercept = before.average_intercept
+        if cuts is not None and self._rule.l1 > 0 and cuts._rule.l1 > 0:
+            self.had_l1[:] = cuts.had_l1
+            self._state.accrued_l1 = cuts._state.accrued_l1
+
+    def _running(self):
+        """The coefficients that are stepped, not their average, of settled steps."""
+        return self._state.scale * self.coef[:self.block.n_features], self._state.intercept
+
     @property
     def eta0(self):
         """The step length of the constant schedules."""

@@ -72,6 +72,20 @@ cdef move_origin(gram, shift):
     gram[np.ix_(moved, moved)] += total * np.outer(of_moved, of_moved)
 
 
+def small_curvature(curvature, Py_ssize_t d, bint fit_intercept):
+    """What is kept of a curvature (w, w) where d^2 numbers are too many: its diagonal and its column of ones (2, w)."""
+    ones = curvature[:, d] if fit_intercept else np.zeros(len(curvature))
+    return np.stack([np.diagonal(curvature), ones])
+
+
+def from_small_curvature(small, Py_ssize_t d):
+    """The curvature of columns that depend on one another by their means alone, which are kept."""
+    diagonal, ones = small
+    curvature = np.outer(ones, ones) / (ones[d] if d < len(ones) and ones[d] > 0 else 1.0)
+    np.fill_diagonal(curvature, diagonal)
+    return curvature
+
+
 cdef class NewtonSteps(Steps):
     """Newton steps on a stream, a block at a time: the mean curvature so far, and the gradient of the block.
 
@@ -105,6 +119,7 @@ cdef class NewtonSteps(Steps):
     cdef object _scout
     cdef bint _shares_curvature
     cdef readonly bint warm
+    cdef double _fixed_intercept
     cdef public double weight
     cdef public double curvature_weight
     cdef public double factor_weight
@@ -125,6 +140,7 @@ cdef class NewtonSteps(Steps):
         self.warm = np.any(coef)
         if fit_intercept:
             self.coef[n_features] = intercept
+        self._fixed_intercept = intercept
         self.curvature, self.factor = np.zeros((2, self.block.width, self.block.width))
         self.scale = np.ones(self.block.width)
         self.origin = Origin(n_features) if fit_intercept else None
@@ -139,6 +155,7 @@ cdef class NewtonSteps(Steps):
     cdef Steps _fork(self):
         cdef NewtonSteps other = NewtonSteps.__new__(NewtonSteps)
         other.alpha, other.fit_intercept, other.warm = self.alpha, self.fit_intercept, self.warm
+        other._fixed_intercept = self._fixed_intercept
         other.coef, other.origin, other._scout = self.coef.copy(), copy.copy(self.origin), copy.copy(self._scout)
         other.curvature, other.factor, other.scale = self.curvature, self.factor, self.scale
         other._shares_curvature = True
@@ -151,8 +168,8 @@ cdef class NewtonSteps(Steps):
     def _snapshot(self):
         arrays = self.coef, self.curvature, self.factor, self.scale, self.origin
         scout = None if self._scout is None else copy.copy(self._scout)
-        numbers = (scout, self.weight, self.curvature_weight, self.factor_weight, self.n_blocks, self.loss_sum,
-                   self.penalty_sum, self.count)
+        numbers = (scout, self._fixed_intercept, self.weight, self.curvature_weight, self.factor_weight, self.n_blocks,
+                   self.loss_sum, self.penalty_sum, self.count)
         return _restored_newton, (self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
     cdef _take_steps(self):
@@ -191,18 +208,57 @@ cdef class NewtonSteps(Steps):
         move_origin(self.curvature, shift)
         self.factor_weight = 0.0
 
+    def settle(self):
+        """The curvature is reduced to two numbers for each column, which weigh as much as a sample for each: enough to
+        bear the coefficients at once, and little beside the curvature of the samples to come.
+        """
+        Steps.settle(self)
+        if self.curvature_weight > self.block.width:
+            self.curvature = self.curvature * (self.block.width / self.curvature_weight)
+            self.curvature_weight = self.block.width
+        self.curvature = small_curvature(self.curvature, self.block.n_features, self.fit_intercept)
+        self.factor, self.scale, self.factor_weight = None, None, 0.0
+
+    def go_on(self, settings, n_seen, coef=None, intercept=None):
+        """Go on with another penalty, of the samples so far too, or from given coefficients: those count as what the
+        samples so far led to, or a block of them where there were none.
+        """
+        if settings["alpha"] != self.alpha:
+            self._change_penalty(settings["alpha"])
+            if self._scout is not None:
+                self._scout.go_on(settings)
+        if coef is not None:
+            self.flush()
+            self.go_on_from(coef, intercept, self.weight or float(self.rows_a_step))
+        return self
+
     def go_on_from(self, coef, double intercept, double weight):
         """Go on from coefficients that samples of that weight, those of the steps so far among them, led to."""
         d = self.block.n_features
         self.coef[:d] = coef
         if self.fit_intercept:
             self.coef[d] = intercept + self.origin.value @ coef
+        self._fixed_intercept = intercept
         self.weight, self.n_blocks, self._scout = weight, max(self.n_blocks, 1), None
+
+    cdef _change_penalty(self, double alpha):
+        """Move to the minimum of the samples' quadratic models with the new penalty, by a Newton step."""
+        cdef double change = alpha - self.alpha
+        self.alpha = alpha
+        if self.curvature_weight == 0.0:
+            return
+        gradient = np.zeros_like(self.coef)
+        gradient[:self.block.n_features] = change * self.weight * self.coef[:self.block.n_features]
+        self._factorize()
+        self._solve(gradient)
+        self._take_newton_step(1.0)
 
     cdef _provisional(self):
         """Where a step by the rows that wait leads, with the curvature of all before them; where the scout is, if there
-        is none yet, or it predicts these rows better.
+        is none yet, or it predicts these rows better. Where coefficients were given, and no curvature, theirs is taken.
         """
+        if self.curvature_weight == 0.0 and self.weight > 0.0:
+            return Steps._provisional(self)
         cdef double weight = self.block.weight[:self.block.count].sum(), move, loss
         cdef double of_scout = INFINITY if self._scout is None else self._scout.follow(self.block)
         cdef Py_ssize_t d = self.block.n_features
@@ -230,7 +286,7 @@ cdef class NewtonSteps(Steps):
         move = self._largest_move()
         self._take_newton_step(1.0 if move <= TRUSTED_MOVE else TRUSTED_MOVE / move)
         self.coef = coef
-        return moved[:d], float(moved[d]) if self.fit_intercept else 0.0
+        return moved[:d], float(moved[d]) if self.fit_intercept else self._fixed_intercept
 
     cdef double _first_block(self, double block_weight):
         """Newton steps for the block alone, until they are small; returns the loss before them."""
@@ -300,14 +356,14 @@ cdef class NewtonSteps(Steps):
         cdef const layout_kernels *of_layout = block.kernels()
         cdef design_view view = block.view()
         cdef Py_ssize_t m = block.count, i
-        cdef double zero = 0.0, loss, u
+        cdef double intercept = 0.0 if self.fit_intercept else self._fixed_intercept, loss, u
         cdef double[::1] coef = self.coef
         cdef targets target = [&block._target[0], NULL]
         cdef double *logits = &block._logits[0]
         cdef double *residual = &self._residual[0]
         cdef double *curvature = &self._curvatures[0]
         with nogil:
-            of_layout.logits(&view, 0, m, 1, &coef[0], &zero, logits, m)
+            of_layout.logits(&view, 0, m, 1, &coef[0], &intercept, logits, m)
             loss = kernels.bce(m, logits, target, &block._weight[0], 1, NULL, residual, curvature).loss
             of_layout.add_gradient(&view, 0, m, 1, residual, m, &gradient[0])
             if bound:
@@ -378,14 +434,18 @@ cdef class NewtonSteps(Steps):
             return self._scout.solution()
         d = self.block.n_features
         coef = self.coef[:d].copy()
-        return coef, float(self.coef[d] - self.origin.value @ coef) if self.fit_intercept else 0.0
+        return coef, float(self.coef[d] - self.origin.value @ coef) if self.fit_intercept else self._fixed_intercept
 
 
 def _restored_newton(alpha, fit_intercept, block, arrays, numbers):
     cdef NewtonSteps steps = NewtonSteps(np.zeros(block.n_features), 0.0, block.sparse, alpha, fit_intercept)
     steps.block = block
     *arrays, steps.origin = arrays
-    steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
-    (steps._scout, steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks, steps.loss_sum,
-     steps.penalty_sum, steps.count) = numbers
+    steps.coef, curvature, factor, scale = writable(arrays)
+    if factor is None:  # settled
+        steps.curvature = from_small_curvature(curvature, block.n_features)
+    else:
+        steps.curvature, steps.factor, steps.scale = curvature, factor, scale
+    (steps._scout, steps._fixed_intercept, steps.weight, steps.curvature_weight, steps.factor_weight, steps.n_blocks,
+     steps.loss_sum, steps.penalty_sum, steps.count) = numbers
     return steps

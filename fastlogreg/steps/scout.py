@@ -25,6 +25,10 @@ class Scout:
         copied._steps, copied._seen = self._steps.fork(), self._seen
         return copied
 
+    def go_on(self, settings):
+        """Go on with another penalty."""
+        self._steps = self._steps.go_on(settings, 0)
+
     def follow(self, block):
         """Take the rows that wait in a `RowBlock`, of which those before were taken; returns the loss of them all."""
         if block.count > self._seen:

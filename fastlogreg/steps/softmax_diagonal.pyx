@@ -51,6 +51,14 @@ cdef class SoftmaxDiagonalSteps(DiagonalSteps):
         numbers = self._state.t, self.loss_sum, self.penalty_sum, self.count
         return _restored_diagonal_steps, (self.n_classes, self.penalty, self.block, arrays, numbers)
 
+    def _hold_solution(self, coef, intercept):
+        self._hold(rows_of_features(coef, coef.shape[1]))
+        self.intercepts[0] = padded_intercept(intercept)
+
+    def _hold_solution(self, coef, intercept):
+        self._hold(rows_of_features(coef, coef.shape[1]))
+        self.intercepts[0] = padded_intercept(intercept)
+
     cdef _take_steps(self):
         cdef const block_kernels *kernels = active_kernels()
         cdef RowBlock block = self.block

@@ -70,6 +70,18 @@ cdef class SoftmaxGradientSteps(GradientSteps):
         sums = self.loss_sum, self.penalty_sum, self.count
         return _restored_gradient_steps, (self.settings, self.n_classes, self.block, arrays, scalars, sums)
 
+    def settle(self):
+        Steps.settle(self)
+
+    def _inherit(self, double t, GradientSteps average, GradientSteps cuts):
+        GradientSteps._inherit(self, t, average, cuts)
+        if average is not None:
+            self.average_intercept[:] = average.average_intercept
+
+    def _running(self):
+        coef = coef_of_rows(self._state.scale * self.coef[:self.block.n_features], self.n_classes)
+        return coef, self.intercept[:self.n_classes].copy()
+
     def end_epoch(self):
         Steps.end_epoch(self)
         self._charge(self._rule.l1, self._rule.l2)

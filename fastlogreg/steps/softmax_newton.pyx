@@ -14,6 +14,7 @@ from fastlogreg.steps.newton cimport STALE, TRUSTED_MOVE, factorize, move_origin
 
 from fastlogreg.curvature.drawn_rows import drawn_rows
 from fastlogreg.data.rows import writable
+from fastlogreg.steps.newton import from_small_curvature, small_curvature
 from fastlogreg.steps.origin import Origin
 from fastlogreg.steps.scout import Scout
 from fastlogreg.steps.softmax_diagonal import SoftmaxDiagonalSteps
@@ -78,6 +79,7 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef object _scout
     cdef bint _shares_curvature
     cdef public double weight
+    cdef public double curvature_weight
     cdef public double factor_weight
     cdef object _ridge
     cdef object _padding
@@ -100,7 +102,8 @@ cdef class SoftmaxNewtonSteps(Steps):
         self.origin = Origin(n_features) if fit_intercept else None
         self._ridge = np.zeros((size, 1))
         self._ridge[:n_features] = alpha
-        self._padding = padded_intercept(np.zeros(n_classes))
+        # the intercepts that are not fitted
+        self._padding = padded_intercept(np.zeros(n_classes) if fit_intercept else intercept)
         self._zeros = np.zeros_like(self._padding)
 
     def begin_stream(self):
@@ -114,14 +117,16 @@ cdef class SoftmaxNewtonSteps(Steps):
         other.origin, other._scout = copy.copy(self.origin), copy.copy(self._scout)
         other.curvature, other.factor, other.scale = self.curvature, self.factor, self.scale
         other._shares_curvature = True
-        other.weight, other.factor_weight = self.weight, self.factor_weight
+        other.weight, other.curvature_weight, other.factor_weight = (
+            self.weight, self.curvature_weight, self.factor_weight)
         other._ridge, other._padding, other._zeros = self._ridge, self._padding, self._zeros
         return other
 
     def _snapshot(self):
-        arrays = self.coef, self.curvature, self.factor, self.scale, self.origin
+        arrays = self.coef, self.curvature, self.factor, self.scale, self._padding, self.origin
         scout = None if self._scout is None else copy.copy(self._scout)
-        numbers = scout, self.weight, self.factor_weight, self.loss_sum, self.penalty_sum, self.count
+        numbers = (scout, self.weight, self.curvature_weight, self.factor_weight, self.loss_sum, self.penalty_sum,
+                   self.count)
         return _restored_newton_steps, (self.n_classes, self.alpha, self.fit_intercept, self.block, arrays, numbers)
 
     cdef _take_steps(self):
@@ -160,10 +165,24 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef double _penalty(self, double weight, coef):
         return 0.5 * weight * float(np.vdot(self._ridge * coef, coef))
 
+    cdef _change_penalty(self, double alpha):
+        """Move to the minimum of the samples' quadratic models with the new penalty."""
+        cdef double change = alpha - self.alpha
+        self.alpha, self._ridge = alpha, np.zeros_like(self._ridge)
+        self._ridge[:self.block.n_features] = alpha
+        if self.curvature_weight == 0.0:
+            return
+        gradient = np.zeros_like(self.coef)
+        gradient[:self.block.n_features] = change * self.weight * self.coef[:self.block.n_features]
+        self._factorize(self.weight)
+        self.coef = centred(self.coef - self._solve(gradient), self.n_classes)
+
     cdef _provisional(self):
         """Where a step by the rows that wait leads, with the curvature of all before them; where the scout is, if there
-        is none yet, or it predicts these rows better.
+        is none yet, or it predicts these rows better. Where coefficients were given, and no curvature, theirs is taken.
         """
+        if self.curvature_weight == 0.0 and self.weight > 0.0:
+            return Steps._provisional(self)
         cdef double weight = self.block.weight[:self.block.count].sum(), move
         cdef double of_scout = INFINITY if self._scout is None else self._scout.follow(self.block)
         cdef Py_ssize_t d = self.block.n_features
@@ -214,8 +233,7 @@ cdef class SoftmaxNewtonSteps(Steps):
             if not gain > enough:
                 break
         self.coef = centred(coef, self.n_classes)
-        self._add_curvature(self._softmax(logits))
-        self.weight += block_weight
+        self._learn_curvature(self._softmax(logits), block_weight)
         if self.weight >= STALE * self.factor_weight or self.weight == block_weight:
             self._factorize(self.weight)
 
@@ -229,6 +247,17 @@ cdef class SoftmaxNewtonSteps(Steps):
         self._add_curvature(self._softmax(logits))
         self._factorize(block_weight)
         self.curvature *= self.weight / block_weight
+
+    cdef _learn_curvature(self, prob, double block_weight):
+        """Add the block's curvature to that of the samples before, which is known of some of them, or all."""
+        cdef double share = self.curvature_weight / self.weight if self.weight else 1.0
+        if share != 1.0:
+            self.curvature *= share
+        self._add_curvature(prob)
+        self.weight += block_weight
+        self.curvature_weight += block_weight
+        if share != 1.0:
+            self.curvature *= self.weight / self.curvature_weight
 
     cdef _direction(self, gradient, prob, double block_weight):
         """The Newton step, with what it moves the block's logits by, and its product with the model of the past."""
@@ -353,12 +382,39 @@ cdef class SoftmaxNewtonSteps(Steps):
             drawn, weights = drawn_rows(curvature, max(1, int(m * FEW_ENTRIES / max(entries, FEW_ENTRIES))))
             block.add_gram(drawn, weights, &gram[k, 0, 0])
 
+    def settle(self):
+        """The curvatures are reduced to two numbers for each coefficient, which weigh as much as a sample for each:
+        enough to bear the coefficients at once, and little beside the curvature of the samples to come.
+        """
+        Steps.settle(self)
+        d = self.block.n_features
+        self.curvature = np.stack([small_curvature(one, d, self.fit_intercept) for one in self.curvature])
+        self.curvature_weight = min(self.curvature_weight, self.block.width)
+        self.factor, self.scale, self.factor_weight = None, None, 0.0
+
+    def go_on(self, settings, n_seen, coef=None, intercept=None):
+        """Go on with another penalty, of the samples so far too, or from given coefficients: those count as what the
+        samples so far led to, or a block of them where there were none.
+        """
+        if settings["alpha"] != self.alpha:
+            self._change_penalty(settings["alpha"])
+            if self._scout is not None:
+                self._scout.go_on(settings)
+        if coef is not None:
+            self.flush()
+            self.go_on_from(coef, intercept, self.weight or float(self.rows_a_step))
+        return self
+
     def go_on_from(self, coef, intercept, double weight):
         """Go on from coefficients that samples of that weight, those of the steps so far among them, led to."""
         self.coef = rows_of_features(coef, self.block.width)
         if self.fit_intercept:
             self.coef[self.block.n_features, :self.n_classes] = intercept + coef @ self.origin.value
+        else:
+            self._padding = padded_intercept(intercept)
         self.coef = centred(self.coef, self.n_classes)
+        if self.weight and weight != self.weight:
+            self.curvature = self.curvature * (weight / self.weight)
         self.weight, self._scout = weight, None
 
     def _solution(self):
@@ -378,7 +434,7 @@ cdef class SoftmaxNewtonSteps(Steps):
     cdef _split(self, coef):
         """Coefficients (K, d) and intercepts (K,) of rows of features."""
         d, n_classes = self.block.n_features, self.n_classes
-        intercept = coef[d, :n_classes].copy() if self.fit_intercept else np.zeros(n_classes)
+        intercept = (coef[d] if self.fit_intercept else self._padding)[:n_classes].copy()
         return coef_of_rows(coef[:d], n_classes), intercept
 
 
@@ -387,6 +443,11 @@ def _restored_newton_steps(n_classes, alpha, fit_intercept, block, arrays, numbe
     cdef SoftmaxNewtonSteps steps = SoftmaxNewtonSteps(start, start[:, 0], block.sparse, alpha, fit_intercept)
     steps.block = block
     *arrays, steps.origin = arrays
-    steps.coef, steps.curvature, steps.factor, steps.scale = writable(arrays)
-    steps._scout, steps.weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum, steps.count = numbers
+    steps.coef, curvature, factor, scale, steps._padding = writable(arrays)
+    if factor is None:  # settled
+        steps.curvature = np.stack([from_small_curvature(small, block.n_features) for small in curvature])
+    else:
+        steps.curvature, steps.factor, steps.scale = curvature, factor, scale
+    (steps._scout, steps.weight, steps.curvature_weight, steps.factor_weight, steps.loss_sum, steps.penalty_sum,
+     steps.count) = numbers
     return steps
