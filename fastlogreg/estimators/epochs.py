@@ -10,7 +10,6 @@ from fastlogreg.data.layouts import as_design
 from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.penalties import Quadratic
-from fastlogreg.runtime.threads import effective_n_threads
 from fastlogreg.solvers import Stop, judged, last_iterations, problem
 from fastlogreg.steps import know_curvature
 
@@ -24,9 +23,9 @@ class Epochs:
         Where the iterations on all samples ended, where there were any and nothing else ended the fit.
     """
 
-    def __init__(self, model, steps, feed, validation, X, classes, callbacks):
+    def __init__(self, model, steps, feed, validation, X, classes, callbacks, n_threads):
         self.model, self.steps, self.feed, self.validation = model, steps, feed, validation
-        self.X, self.classes, self.callbacks = X, classes, callbacks
+        self.X, self.classes, self.callbacks, self._n_threads = X, classes, callbacks, n_threads
         self.n_iter = 0
         self.converged = False
         self.solution = None
@@ -35,7 +34,6 @@ class Epochs:
         self._best = np.inf
         self._best_solution = None
         self._no_change = 0
-        self._n_threads = effective_n_threads(model.n_jobs)
         self._tol = -np.inf if model.tol is None else model.tol
 
     def until_done(self):

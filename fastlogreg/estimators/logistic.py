@@ -31,7 +31,8 @@ from fastlogreg.estimators.targets import (
     in_moderate_units,
 )
 from fastlogreg.penalties import Quadratic
-from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
+from fastlogreg.runtime.blas_threads import single_threaded_blas
+from fastlogreg.runtime.threads import effective_n_threads
 from fastlogreg.solvers import SOLVERS, Solution, Stop, accuracy_asked, early_end, judged, problem
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
@@ -261,16 +262,10 @@ class LogisticRegression(
         if self.soft_targets:
             check_two_classes_have_mass(target, weight)
         weight, unit = in_moderate_units(weight)
-        with single_threaded_blas():  # threads of two pools would fight for the cores
-            samples = Samples(target, weight, n_classes=len(classes))
-            objective = self._objective(as_design(X, n_threads), samples, unit)
-            self._check_objective(objective, X)
-            callbacks = begin_callbacks(self, X, y, sample_weight)
-            if self.fit_intercept and weight is not None and not (self.soft_targets or samples.tells_classes_apart):
-                solution, loss_curve, ways = _intercept_alone(objective)
-            else:
-                solution, loss_curve, ways = self._solve(objective, classes, callbacks)
-            self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
+        design, samples = as_design(X, n_threads), Samples(target, weight, n_classes=len(classes))
+        callbacks, objective, solution, loss_curve, ways = self._minimize(
+            design, samples, unit, classes, X, y, sample_weight
+        )
         self._report(solution)
         self.classes_ = classes
         coef, intercept = objective.to_coef(solution.point.parameters)
@@ -284,6 +279,20 @@ class LogisticRegression(
         self.solver_ = "+".join(ways)
         callbacks.end(self)
         return self
+
+    @single_threaded_blas  # threads of two pools would fight for the cores
+    def _minimize(self, design, samples, unit, classes, X, y, sample_weight):
+        """The callbacks, which have begun, the objective, and what `_solve` returns."""
+        objective = self._objective(design, samples, unit)
+        self._check_objective(objective, X)
+        callbacks = begin_callbacks(self, X, y, sample_weight)
+        is_labelled = not self.soft_targets and samples.weight is not None
+        if self.fit_intercept and is_labelled and not samples.tells_classes_apart:
+            solved = _intercept_alone(objective)
+        else:
+            solved = self._solve(objective, classes, callbacks)
+        self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
+        return callbacks, objective, *solved
 
     def score(self, X, y, sample_weight=None):
         """Accuracy, or of soft targets minus their mean cross-entropy: better the higher it is, as searches need it.

@@ -33,7 +33,8 @@ from fastlogreg.estimators.targets import (
     encode_labels,
 )
 from fastlogreg.estimators.validation_set import Accuracy, CrossEntropy
-from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
+from fastlogreg.runtime.blas_threads import single_threaded_blas
+from fastlogreg.runtime.threads import effective_n_threads
 from fastlogreg.steps import Feed, first_steps, memory_map, next_steps
 
 MAX_SEED = np.iinfo(np.int32).max
@@ -261,11 +262,8 @@ class SGDLogisticRegression(
         check_any_weight(weight)
         kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
         feed = Feed(as_rows(X), target, weight, kept, self._seed(), mapped)
-        with single_threaded_blas():
-            steps = self._start(classes, feed.rows, coef_init, intercept_init)
-            callbacks = begin_callbacks(self, X, y, sample_weight)
-            run = Epochs(self, steps, feed, validation, X, classes, callbacks)
-            run.until_done()
+        starts, n_threads = (coef_init, intercept_init), effective_n_threads(self.n_jobs)
+        callbacks, run = self._take_epochs(feed, validation, classes, starts, X, y, sample_weight, n_threads)
         self._take_over(run, float_type(X))
         if self.tol is not None and not run.converged:
             warnings.warn(f"{type(self).__name__} {run.shortfall()}", ConvergenceWarning, stacklevel=4)
@@ -322,19 +320,33 @@ class SGDLogisticRegression(
         target = _encode(y, known)
         weight = self._weight(sample_weight, X, target, known)
         rows = as_rows(X)
-        with single_threaded_blas(), unseen_overflow():
-            steps = self._next_steps(known, rows)
-            steps.begin_stream()
-            steps.begin_epoch()
-            feed = Feed(rows, target, weight, None, self._seed(), None)
-            feed.epoch(steps, effective_n_threads(self.n_jobs))
-            coef, intercept = steps.solution()
+        feed = Feed(rows, target, weight, None, self._seed(), None)
+        steps, coef, intercept = self._take_next(feed, known, effective_n_threads(self.n_jobs))
         self._check_solution(coef, intercept, steps.loss_sum, X, 1)
         self.classes_ = known
         self.n_iter_ = 1
         self.t_ = getattr(self, "t_", 1.0) + rows.n_samples
         self._set_solution(coef, intercept, float_type(X), steps)
         return self
+
+    @single_threaded_blas
+    def _take_epochs(self, feed, validation, classes, starts, X, y, sample_weight, n_threads):
+        """The callbacks, which have begun, and the epochs of a fit from `starts`."""
+        steps = self._start(classes, feed.rows, *starts)
+        callbacks = begin_callbacks(self, X, y, sample_weight)
+        run = Epochs(self, steps, feed, validation, X, classes, callbacks, n_threads)
+        run.until_done()
+        return callbacks, run
+
+    @single_threaded_blas
+    def _take_next(self, feed, classes, n_threads):
+        """The steps after one epoch more, and their solution."""
+        with unseen_overflow():
+            steps = self._next_steps(classes, feed.rows)
+            steps.begin_stream()
+            steps.begin_epoch()
+            feed.epoch(steps, n_threads)
+            return steps, *steps.solution()
 
     def _check_settings(self):
         if self.penalty == "elasticnet" and self.l1_ratio is None:

@@ -1,11 +1,9 @@
-"""How many threads a pass may use, and a BLAS that uses one thread meanwhile."""
+"""How many threads a pass may use."""
 
 import functools
 import os
-import threading
 
 import joblib
-from threadpoolctl import ThreadpoolController
 
 from fastlogreg.kernels.dispatch import openmp_threads
 
@@ -59,51 +57,3 @@ def effective_n_threads(n_jobs=None):
         return n_jobs
     available = min(limit, _available_cores())
     return available if n_jobs is None else max(1, available + 1 + n_jobs)
-
-
-class _SingleThreadedBlas:
-    """Re-entrant over threads: the first to enter sets BLAS to one thread, the last to leave restores it.
-
-    BLAS's number of threads belongs to the process, so threadpoolctl from 3.8 on obeys one thread's limits and drops
-    those of the others. Here the threads take turns by themselves, so each takes that control over.
-    """
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self._entered = 0
-        self._libraries = None
-        self._controlled = []
-        self._before = []
-
-    def __call__(self):
-        return self
-
-    def __enter__(self):
-        with self._lock:
-            self._entered += 1
-            if self._entered == 1:
-                if self._libraries is None:
-                    self._libraries = ThreadpoolController().select(user_api="blas").lib_controllers
-                    kinds = {type(library) for library in self._libraries}
-                    self._controlled = [kind for kind in kinds if hasattr(kind, "clear_controlling_thread")]
-                self._before = [library.get_num_threads() for library in self._libraries]
-                self._set([1] * len(self._before))
-
-    def __exit__(self, *_):
-        with self._lock:
-            self._entered -= 1
-            if self._entered == 0:
-                self._set(self._before)
-
-    def _set(self, counts):
-        self._clear_control()
-        for library, count in zip(self._libraries, counts, strict=True):
-            library.set_num_threads(count)
-        self._clear_control()  # and leave the control to the next thread that comes
-
-    def _clear_control(self):
-        for kind in self._controlled:
-            kind.clear_controlling_thread(force=True)
-
-
-single_threaded_blas = _SingleThreadedBlas()

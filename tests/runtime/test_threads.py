@@ -1,9 +1,6 @@
-"""Threads: how many, who limits them, forks, two passes at once, the GIL; and the choice of instruction set."""
+"""Threads: how many, forks, two passes at once, the GIL; and the choice of instruction set."""
 
 import os
-import subprocess
-import sys
-import textwrap
 import threading
 import time
 
@@ -12,29 +9,15 @@ import numpy as np
 import pytest
 import threadpoolctl
 import zoo
+from fresh import run_python
 from numpy.testing import assert_array_equal
 
 from fastlogreg.data.layouts import as_design
 from fastlogreg.kernels import dispatch
-from fastlogreg.runtime.threads import effective_n_threads, single_threaded_blas
+from fastlogreg.runtime.threads import effective_n_threads
 
 needs_openmp = pytest.mark.skipif(dispatch.openmp_threads() is None, reason="built without OpenMP")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this platform")
-
-
-def run_python(code, timeout=120, **environment):
-    """What a fresh interpreter prints; fails unless it ends well in time."""
-    unset = ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT", "FASTLOGREG_ISA")
-    inherited = {name: value for name, value in os.environ.items() if name not in unset}
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(code)],
-        env=inherited | environment,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    return done.stdout.split()
 
 
 PRINT_THREADS = """
@@ -147,115 +130,6 @@ class TestFork:
 
     def test_parent_goes_on_after_a_child(self):
         run_python(MAKE_PASS + "\n    in_child(lambda: None)\n    assert (make_passes(design)[0] == expected[0]).all()")
-
-
-def blas_threads():
-    return {module["num_threads"] for module in threadpoolctl.threadpool_info() if module["user_api"] == "blas"}
-
-
-@pytest.fixture
-def two_blas_threads():
-    with threadpoolctl.threadpool_limits(2, user_api="blas"):
-        if blas_threads() != {2}:
-            pytest.skip("this BLAS has no threads to limit")
-        yield
-
-
-@pytest.mark.usefixtures("two_blas_threads")
-class TestSingleThreadedBlas:
-    def test_limits_and_restores(self):
-        with single_threaded_blas():
-            assert blas_threads() == {1}
-        assert blas_threads() == {2}
-
-    def test_nests(self):
-        with single_threaded_blas():
-            with single_threaded_blas():
-                assert blas_threads() == {1}
-            assert blas_threads() == {1}
-        assert blas_threads() == {2}
-
-    def test_restores_after_an_error(self):
-        with pytest.raises(KeyError), single_threaded_blas():
-            raise KeyError
-        assert blas_threads() == {2}
-
-    def test_gram_leaves_blas_as_it_was(self):
-        X = zoo.item("C-f64-1003x70").X
-        as_design(X, 2).gram(np.ones(len(X)), np.zeros(70))
-        assert blas_threads() == {2}
-
-
-BLAS_THREADS = """
-    import threading, threadpoolctl
-    from fastlogreg.runtime.threads import single_threaded_blas
-
-    def blas_threads():
-        return {m["num_threads"] for m in threadpoolctl.threadpool_info() if m["user_api"] == "blas"}
-
-    def in_thread(function):
-        done = []
-        thread = threading.Thread(target=lambda: done.append(function()))
-        thread.start()
-        thread.join()
-        return done[0]
-
-    def limited():
-        with single_threaded_blas():
-            return blas_threads()
-
-    several = blas_threads()
-"""
-
-
-class TestSingleThreadedBlasOverThreads:
-    """In an interpreter of their own, since threadpoolctl remembers which thread was the first to set limits."""
-
-    def test_each_of_several_threads(self):
-        run_python(
-            BLAS_THREADS
-            + """
-    for run in (limited, lambda: in_thread(limited), lambda: in_thread(limited), limited):
-        assert run() == {1}, run()
-        assert blas_threads() == several, blas_threads()
-    """,
-            OPENBLAS_NUM_THREADS="2",
-        )
-
-    @pytest.mark.parametrize("first_in", ["main", "other"])
-    @pytest.mark.parametrize("first_out", ["main", "other"])
-    def test_the_last_of_two_threads_restores(self, first_in, first_out):
-        run_python(
-            BLAS_THREADS
-            + f"""
-    entered, leave = threading.Event(), threading.Event()
-
-    def other():
-        with single_threaded_blas():
-            entered.set()
-            leave.wait(60)
-
-    thread, main = threading.Thread(target=other), single_threaded_blas()
-    if {first_in == "main"}:
-        main.__enter__()
-    thread.start()
-    entered.wait(60)
-    if {first_in == "other"}:
-        main.__enter__()
-    inside = [blas_threads()]
-    if {first_out == "main"}:
-        main.__exit__(None, None, None)
-        inside.append(blas_threads())
-    leave.set()
-    thread.join()
-    if {first_out == "other"}:
-        inside.append(blas_threads())
-        main.__exit__(None, None, None)
-    assert inside == [{{1}}, {{1}}], inside
-    assert blas_threads() == several, blas_threads()
-    """,
-            OPENBLAS_NUM_THREADS="2",
-        )
 
 
 class TestTwoAtOnce:
