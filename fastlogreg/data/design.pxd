@@ -51,7 +51,7 @@ cdef class Design:
     cdef void give_scratch(self, pass_job *job, Py_ssize_t size, bint zeros=*)
     cdef Py_ssize_t _threads(self, const pass_job *job)
     cdef run(self, chunk_function chunk, pass_job *job)
-    cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept
+    cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) except *
     cdef Py_ssize_t count_entries(self)
     cdef Py_ssize_t bytes_a_row(self)
     cdef Py_ssize_t block_rows(self)

@@ -312,7 +312,7 @@ cdef class Design:
         self.run_into(chunk, job, &sums_[0] if job.partial_size else NULL)
         return sums
 
-    cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) noexcept:
+    cdef void run_into(self, chunk_function chunk, pass_job *job, double *sums) except *:
         """Run the pass and write the sum of what its chunks left, added in their order."""
         cdef Py_ssize_t n_threads = self._threads(job), size = job.partial_size, c, i
         self.n_passes += 1

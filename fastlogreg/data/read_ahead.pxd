@@ -7,7 +7,7 @@ cdef class ReadAhead:
     cdef readonly Py_ssize_t n_blocks
     cdef RowBlock _even
     cdef RowBlock _odd
-    cdef object _thread
+    cdef Py_ssize_t _ended
     cdef bint _patient
     cdef Py_ssize_t _wanted
     cdef Py_ssize_t _passed
@@ -18,4 +18,4 @@ cdef class ReadAhead:
     cdef void _run(self, RowBlock even, RowBlock odd) noexcept nogil
     cdef Py_ssize_t _next(self, Py_ssize_t b) noexcept nogil
     cdef bint _copy(self, RowBlock block, Py_ssize_t b) noexcept nogil
-    cdef end(self)
+    cdef void end(self) noexcept nogil

@@ -1,6 +1,6 @@
 """A second thread that reads rows ahead of the steps."""
 
-import threading
+import _thread  # whose functions are compiled: an interrupt would find the objects of `threading` half done
 
 from fastlogreg.data.rows cimport FedSamples, RowBlock
 
@@ -41,8 +41,8 @@ cdef class ReadAhead:
         self.n_blocks = (fed.count - first) // like.capacity
         self._even, self._odd = like.empty_copy(), like.empty_copy()
         self._wanted = self._passed = self._ready[0] = self._ready[1] = -1
-        self._thread = threading.Thread(target=self._read, daemon=True)
-        self._thread.start()
+        self._ended = 0
+        _thread.start_new_thread(self._read, ())
 
     cdef RowBlock take(self, Py_ssize_t b):
         """Block b, after the one before it is done with; None if it is not there in time."""
@@ -70,6 +70,7 @@ cdef class ReadAhead:
         cdef RowBlock even = self._even, odd = self._odd
         with nogil:
             self._run(even, odd)
+            hand_over(&self._ended, 1)
 
     cdef void _run(self, RowBlock even, RowBlock odd) noexcept nogil:
         cdef Py_ssize_t b = 0
@@ -101,12 +102,13 @@ cdef class ReadAhead:
             with gil:
                 try:
                     block.make_room(needed)
-                except Exception:  # the thread that takes the rows instead meets the error, too
+                except BaseException:  # the thread that takes the rows instead meets the error, too
                     return False
         block.copy(self._fed, first, block.capacity)
         return True
 
-    cdef end(self):
-        """Stop reading, and wait for the thread to end."""
+    cdef void end(self) noexcept nogil:
+        """Stop reading, and wait for the thread to end: it may have a block to complete."""
         hand_over(&self._passed, self.n_blocks)
-        self._thread.join()
+        while not handed_over(&self._ended):
+            give_way()

@@ -17,8 +17,7 @@ def unchanged_by_failure(fit):
         try:
             return fit(self, *args, **kwargs)
         except BaseException:
-            vars(self).clear()
-            vars(self).update(before)
+            self.__dict__ = before  # in one go: a second interrupt finds the one state or the other
             raise
 
     return guarded

@@ -80,6 +80,13 @@ cdef class QuadraticInParameters:
     center : ndarray of shape (p,) or None
     """
 
+    cdef readonly object curvature
+    cdef readonly object center
+    cdef readonly bint is_strict
+    cdef readonly bint is_uniform
+    cdef readonly bint is_zero
+    cdef const double[::1] _curvature
+    cdef const double[::1] _center
     is_smooth = True
 
     def __init__(self, curvature, center=None, *, bint is_strict, bint is_uniform=True, bint is_zero=False):
@@ -90,7 +97,7 @@ cdef class QuadraticInParameters:
     cdef inline double _from_center(self, const double[::1] parameters, Py_ssize_t i) noexcept:
         return parameters[i] if self._center is None else parameters[i] - self._center[i]
 
-    cpdef double value(self, const double[::1] parameters) noexcept:
+    def value(self, const double[::1] parameters):
         cdef double total = 0.0, at
         cdef Py_ssize_t i
         for i in range(parameters.shape[0]):
@@ -98,7 +105,7 @@ cdef class QuadraticInParameters:
             total += self._curvature[i] * at * at
         return 0.5 * total
 
-    cpdef void add_gradient(self, const double[::1] parameters, double[::1] gradient) noexcept:
+    def add_gradient(self, const double[::1] parameters, double[::1] gradient):
         """Add its slope at the parameters to `gradient`, in place."""
         cdef Py_ssize_t i
         for i in range(parameters.shape[0]):

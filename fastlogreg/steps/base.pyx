@@ -100,7 +100,8 @@ cdef class Steps:
                 self.block = own
         finally:
             self.block = own
-            reader.end()
+            with nogil:
+                reader.end()
         return first + reader.n_blocks * own.capacity
 
     def flush(self):

@@ -4,6 +4,7 @@ Tolerances are bounds on rounding errors: see `rounding`.
 """
 
 import functools
+import itertools
 import math
 
 import numpy as np
@@ -18,7 +19,9 @@ from rounding import EPS, LONG_SUM, SUM, assert_within
 
 from fastlogreg.data.csr import CSRDesign
 from fastlogreg.data.dense import SAMPLED_ROWS, DenseDesign
+from fastlogreg.data.design import Design
 from fastlogreg.data.layouts import as_design
+from fastlogreg.data.softmax_passes import class_scores
 from fastlogreg.kernels import dispatch
 
 # Of few enough samples for a matrix (n, n).
@@ -780,6 +783,43 @@ class TestMalformedCSR:
         X.indptr[-1] += 2**32  # would be right again in 32 bits
         with pytest.raises(ValueError, match=r"X\.indptr|shorter"):
             as_design(X)
+
+
+class TestInterrupts:
+    """What a signal handler raises between two lines of a pass ends the pass."""
+
+    TWICE = ("loss_gradient", "hessian_dot", "moments", "gram", "class_scores")
+
+    @pytest.mark.parametrize(
+        ("name", "calls_before"),
+        [
+            ("logits", 0),
+            *itertools.product(("loss_gradient", "hessian_dot", "moments", "gram", "class_scores"), (0, 1)),
+        ],
+    )
+    def test_an_exception_is_not_lost(self, name, calls_before, monkeypatch):
+        n, d = 20_000, 50
+        X = np.random.default_rng(0).normal(size=(n, d))
+        of_samples, coef, intercept = np.ones((2, n)), np.zeros((2, d)), np.zeros(2)
+        run, *arguments = {
+            "logits": (Design.logits, coef, intercept),
+            "loss_gradient": (Design.loss_gradient, coef, intercept, of_samples),
+            "hessian_dot": (Design.hessian_dot, of_samples, coef, intercept),
+            "moments": (Design.moments, of_samples[0]),
+            "gram": (DenseDesign.gram, of_samples[0], np.zeros(d)),
+            "class_scores": (class_scores, coef, intercept, True),
+        }[name]
+        design, calls = as_design(X, 2), iter([False] * calls_before)
+
+        def interrupted(n_threads):
+            if next(calls, True):
+                raise KeyboardInterrupt
+            return n_threads
+
+        # handlers run when a function in Python begins, and this is the one that a pass calls
+        monkeypatch.setattr("fastlogreg.data.design.usable_threads", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            run(design, *arguments)
 
 
 class TestNonFinite:
