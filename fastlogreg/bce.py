@@ -486,7 +486,7 @@ def _real(name, values):
     check_unmasked(**{name: values})
     values = np.asarray(values)
     dtype = _result_dtype(name, values.dtype)
-    return values.astype(np.float64, copy=False), dtype
+    return np.require(values, np.float64, "A"), dtype
 
 
 def _broadcast_shape(names, shapes):

@@ -161,9 +161,12 @@ def _int64_indices(X):
     return X
 
 
-def _mixed_indices(X):
-    X.indptr = X.indptr.astype(np.int64)
-    return X
+def _other_indices(indices, indptr):
+    def change(X):
+        X.indices, X.indptr = X.indices.astype(indices), X.indptr.astype(indptr)
+        return X
+
+    return change
 
 
 def _unsorted(X):
@@ -232,7 +235,6 @@ def _csr_view(change, n=203, d=13):
 # CSR, read where it lies.
 CSR_KINDS = {
     "CSR int64": _csr_view(_int64_indices),
-    "CSR mixed indices": _csr_view(_mixed_indices),
     "CSR unsorted": _csr_view(_unsorted),
     "CSR duplicates": _csr_view(_duplicates),
     "CSR int64 duplicates": _csr_view(lambda X: _int64_indices(_duplicates(X))),
@@ -253,6 +255,10 @@ CONVERTED_KINDS = {
     "COO duplicates": _csr_view(_coo_duplicates),
     "LIL": _csr_view(sp.lil_matrix),
     "CSR strided buffers": _csr_view(_strided_buffers),
+    "CSR mixed indices": _csr_view(_other_indices("i4", "i8")),
+    "CSR int8 indices": _csr_view(_other_indices("i1", "i2")),
+    "CSR unsigned indices": _csr_view(_other_indices("u4", "u2")),
+    "CSR swapped indices": _csr_view(_other_indices(">i4", ">i8")),
 }
 
 

@@ -21,6 +21,7 @@ from fastlogreg.kernels.dispatch cimport (
 cdef Py_ssize_t CSR_BLOCK_BYTES = 64 * 1024
 # Values that are compared with one in one go: they stay in the first-level cache.
 ONES_AT_ONCE = 4096
+MAX_INT32 = np.iinfo(np.int32).max
 # A column lies far from zero if its variance is this part of its squared mean at most.
 FAR = 1e-6
 
@@ -47,7 +48,7 @@ cdef void _csr_gram_chunk(void *job_, Py_ssize_t chunk, Py_ssize_t thread) noexc
 
 
 cdef class CSRDesign(Design):
-    """X as a SciPy CSR matrix or array, float32 or float64, int32 or int64 indices in any order, repeats adding up.
+    """X as a SciPy CSR matrix or array, float32 or float64, integer indices in any order, repeats adding up.
 
     Where all entries are one, passes do not read them.
     """
@@ -58,6 +59,8 @@ cdef class CSRDesign(Design):
     def __init__(self, X, Py_ssize_t n_threads=1):
         super().__init__(X, n_threads)
         self._keep_alive = data, indices, indptr = csr_arrays(X)
+        if not X.indices.dtype == X.indptr.dtype == indices.dtype:  # SciPy would not take it everywhere
+            self.X = type(X)((data[:indptr[-1]], indices[:indptr[-1]], indptr), shape=X.shape)
         self.view.values = <const void *><size_t>data.ctypes.data
         self.view.columns = <const void *><size_t>indices.ctypes.data
         self.view.row_starts = <const void *><size_t>indptr.ctypes.data
@@ -145,6 +148,11 @@ cdef class CSRDesign(Design):
         """What a column's number takes in memory: 4 or 8 bytes."""
         return self._keep_alive[1].itemsize
 
+    @property
+    def longest_row(self):
+        """Stored entries of the fullest row."""
+        return int(np.diff(self._keep_alive[2]).max())
+
     def fullest_columns(self, Py_ssize_t count, Py_ssize_t least=0):
         """The columns (count,) with the most stored entries, in rising order, and a design of a copy of them.
 
@@ -166,7 +174,7 @@ cdef class CSRDesign(Design):
         return self.X.data.shape[0]
 
     cdef Py_ssize_t bytes_a_row(self):
-        return self.count_entries() * (self.X.data.itemsize + self.X.indices.itemsize) // self.n_samples
+        return self.count_entries() * (self.X.data.itemsize + self.index_bytes) // self.n_samples
 
     cdef Py_ssize_t block_rows(self):
         return rows_of_block(CSR_BLOCK_BYTES, self.bytes_a_row())
@@ -184,20 +192,39 @@ def _are_ones(values):
 
 
 def csr_arrays(X):
-    """The values, columns and starts of rows of CSR X as the kernels take them: contiguous, with indices of one type.
-
-    The kernels trust the indices, so they are checked here, where a wrong one can still be reported.
+    """The values, columns and starts of rows of CSR X as the kernels take them: contiguous, with indices of one type,
+    int32 or int64. SciPy's three arrays may be views with strides, and its two index arrays of any and of two types.
     """
-    indices, indptr = X.indices, X.indptr
-    n_samples, n_features = X.shape
-    n_entries = indptr[-1] if len(indptr) else 0
-    if len(indptr) != n_samples + 1 or indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):
+    data = np.asarray(X.data)
+    if data.ndim != 1:
+        raise ValueError(f"X.data must have one dimension, and has {data.ndim}")
+    indices, indptr = checked_indices(X.indices, X.indptr, data, *X.shape)
+    return tuple(np.require(array, requirements="CA") for array in (data, indices, indptr))
+
+
+def checked_indices(indices, indptr, data, n_rows, n_columns):
+    """The two index arrays of compressed rows, of the type that the kernels take.
+
+    The kernels trust the indices, and so does SciPy, so they are checked here, where a wrong one can still be reported.
+
+    Raises
+    ------
+    ValueError
+        If there is no matrix that the arrays describe.
+    """
+    indices, indptr = np.asarray(indices), np.asarray(indptr)
+    if not all(array.ndim == 1 and array.dtype.kind in "iu" for array in (indices, indptr)):
+        raise ValueError("X.indices and X.indptr must be arrays of integers with one dimension")
+    if len(indptr) != n_rows + 1 or indptr[0] != 0 or np.any(indptr[1:] < indptr[:-1]):
         raise ValueError("X.indptr must hold n_samples + 1 values that start at 0 and do not decrease")
-    if len(indices) < n_entries or len(X.data) < n_entries:
+    n_entries = int(indptr[-1])
+    if len(indices) < n_entries or len(data) < n_entries:
         raise ValueError("X.indices and X.data are shorter than X.indptr says")
+    if indices.dtype not in (np.int32, np.int64):
+        indices = indices.astype(np.int64 if indices.itemsize == 8 or n_columns > MAX_INT32 else np.int32)
     unsigned = indices[:n_entries].view(f"u{indices.itemsize}")  # one comparison: negative ones become large
-    if n_entries and unsigned.max() >= n_features:
-        raise ValueError(f"X.indices must lie in [0, {n_features})")
-    # SciPy's three arrays may be views with strides, and its two index arrays may differ in type
-    data, indices = np.require(X.data, requirements="CA"), np.require(indices, requirements="CA")
-    return data, indices, np.require(indptr, dtype=indices.dtype, requirements="CA")
+    if n_entries and unsigned.max() >= n_columns:
+        raise ValueError(f"X.indices must lie in [0, {n_columns})")
+    if n_entries > MAX_INT32:
+        indices = indices.astype(np.int64, copy=False)
+    return indices, indptr.astype(indices.dtype, copy=False)

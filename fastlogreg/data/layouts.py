@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.sparse as sp
 
-from fastlogreg.data.csr import CSRDesign
+from fastlogreg.data.csr import CSRDesign, checked_indices
 from fastlogreg.data.dense import DenseDesign
 from fastlogreg.data.rows import Rows
 
@@ -41,7 +41,8 @@ def as_design(X, n_threads=1):
     if 0 in X.shape:
         raise ValueError(f"X is empty: {X.shape[0]} x {X.shape[1]}")
     if sp.issparse(X):
-        return CSRDesign(X if X.format == "csr" else X.tocsr(), n_threads)
+        check_convertible(X)
+        return CSRDesign(X.tocsr(), n_threads)
     whole_elements = X.flags.aligned and all(stride % X.itemsize == 0 for stride in X.strides)
     if not (whole_elements and (X.itemsize in X.strides or 1 in X.shape)):
         X = np.ascontiguousarray(X)
@@ -74,3 +75,26 @@ class Parts:
 def as_design_or_parts(X, n_threads=1):
     """The design matrix of X, or its `Parts` where it would have to be copied."""
     return Parts(X, n_threads) if _is_convertible(X) else as_design(X, n_threads)
+
+
+def check_convertible(X):
+    """Raise ValueError where sparse X is not what its indices say: SciPy's conversions to CSR would leave its memory.
+
+    CSR is left to its design; the remaining formats are lists, and sets of entries that SciPy has checked.
+    """
+    if X.format == "csc":
+        checked_indices(X.indices, X.indptr, X.data, *X.shape[::-1])
+    elif X.format == "bsr":
+        checked_indices(X.indices, X.indptr, X.data, *np.floor_divide(X.shape, X.blocksize))
+    elif X.format == "coo":
+        _check_coordinates("X.row", X.row, len(X.data), 0, X.shape[0])
+        _check_coordinates("X.col", X.col, len(X.data), 0, X.shape[1])
+    elif X.format == "dia":
+        _check_coordinates("X.offsets", X.offsets, len(X.data), 1 - X.shape[0], X.shape[1])
+
+
+def _check_coordinates(name, coordinates, count, begin, end):
+    if coordinates.dtype.kind not in "iu" or coordinates.shape != (count,):
+        raise ValueError(f"{name} must hold as many integers as X.data has parts, {count}")
+    if count and not begin <= coordinates.min() <= coordinates.max() < end:
+        raise ValueError(f"{name} must lie in [{begin}, {end})")

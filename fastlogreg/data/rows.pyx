@@ -119,7 +119,7 @@ cdef class Rows:
 
     cdef Py_ssize_t longest_row(self):
         """Stored entries of the fullest row, and room for one more."""
-        return 1 + (int(np.diff(self._keep_alive.X.indptr).max()) if self.sparse else self.n_features)
+        return 1 + (self._keep_alive.longest_row if self.sparse else self.n_features)
 
     cdef void copy_dense(self, Py_ssize_t i, double *out) noexcept nogil:
         """Row i, zeros and all."""
@@ -233,6 +233,8 @@ cdef class FedSamples:
     def __init__(self, Rows rows, target, const double[::1] weight, const int32_t[::1] order):
         self.rows, self._weight, self._order = rows, weight, order
         self._target, self._keep_alive = targets_of(target, rows.n_samples), target
+        if weight is not None and weight.shape[0] != rows.n_samples:
+            raise ValueError(f"{weight.shape[0]} weights for {rows.n_samples} samples")
         self.count = rows.n_samples if order is None else order.shape[0]
 
     cdef Py_ssize_t sample(self, Py_ssize_t k) noexcept nogil:

@@ -23,7 +23,8 @@ class Samples:
     """
 
     def __init__(self, target, weight=None, offset=None, n_classes=2):
-        self.target, self.weight, self.offset, self.n_classes = target, weight, offset, n_classes
+        self.target, self.weight, self.offset = (_as_kernels_read(array) for array in (target, weight, offset))
+        self.n_classes = n_classes
         self.total_weight = float(len(target) if weight is None else np.sum(weight))
         self._check()
 
@@ -89,3 +90,10 @@ class Samples:
         """Whether two classes both have samples with a weight, or probabilities that differ."""
         counted = self.target if self.weight is None else self.target[self.weight > 0]
         return counted.size > 0 and counted.min() != counted.max()
+
+
+def _as_kernels_read(array):
+    """The array, or a copy where it has strides or its numbers do not lie at multiples of their size."""
+    if array is None or (array.flags.c_contiguous and array.flags.aligned):
+        return array
+    return np.require(array, requirements="CA")

@@ -131,7 +131,7 @@ cdef class SparseGram:
         places = np.empty(self._design.n_features, dtype=np.int32)
         places[self.columns] = np.arange(n_block)
         places[self.rare] = n_block + np.arange(n_rare)
-        self._longest_row = np.diff(self._design.X.indptr).max()
+        self._longest_row = self._design.longest_row
         words = np.zeros((n_rare, n_block // 64 + 1), dtype=np.uint64)
         room = <Py_ssize_t>(MAX_PAIRS * self._design.count_entries())
         row, pairs = np.empty(self._longest_row + 1, dtype=np.int32), np.empty(room + 1, dtype=np.int64)

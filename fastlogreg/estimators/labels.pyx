@@ -29,7 +29,7 @@ def two_whole_numbers(y):
     if y.dtype.kind not in "biuf" or not y.dtype.isnative or y.dtype.itemsize > 8 or y.dtype == np.float16:
         return None
     target = np.empty(y.shape[0], dtype=np.uint8)
-    other = _tell_apart(np.ascontiguousarray(y.view(np.uint8) if y.dtype.kind == "b" else y), target)
+    other = _tell_apart(np.require(y.view(np.uint8) if y.dtype.kind == "b" else y, requirements="CA"), target)
     if not other:
         return None
     return y[[0, other] if target[other] else [other, 0]], target

@@ -12,14 +12,13 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model._base import SparseCoefMixin
 from sklearn.utils import check_array, check_consistent_length
 from sklearn.utils._param_validation import Interval, StrOptions
-from sklearn.utils.validation import validate_data
 
-from fastlogreg.data.layouts import as_design, readable_types
+from fastlogreg.data.layouts import as_design
 from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.passes import local_passes
 from fastlogreg.data.samples import Samples
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
-from fastlogreg.estimators.prediction import PredictionMixin, float_type
+from fastlogreg.estimators.prediction import PredictionMixin, float_type, validated
 from fastlogreg.estimators.shared import ValidationMixin, coefficients_to_start_from, unchanged_by_failure
 from fastlogreg.estimators.targets import (
     check_any_weight,
@@ -149,9 +148,10 @@ class LogisticRegression(
     Notes
     -----
     Dense X is used where it lies, in C or Fortran order and with strides, float32 or float64; CSR likewise, with 32-
-    or 64-bit indices. Other sparse formats are converted to CSR once. Dense integers and halves of at most 16 bits are
-    copied to float32, which holds them exactly, and give float64 coefficients, as they do in scikit-learn; other types
-    are copied to float64. Predictions convert a part of X at a time. Sums are float64 throughout.
+    or 64-bit indices; other index types are converted, and other sparse formats to CSR once. Dense integers and halves
+    of at most 16 bits are copied to float32, which holds them exactly, and give float64 coefficients, as they do in
+    scikit-learn; other types are copied to float64. Predictions convert a part of X at a time. Sums are float64
+    throughout.
 
     Examples
     --------
@@ -327,17 +327,8 @@ class LogisticRegression(
         """X and y as scikit-learn's validation returns them."""
         if self._takes_plain(X, y):
             return X, y
-        check_unmasked(X=X, y=y)
-        return validate_data(
-            self,
-            X,
-            y,
-            accept_sparse="csr",
-            dtype=readable_types(X),
-            ensure_all_finite=False,
-            y_numeric=self.soft_targets,
-            multi_output=self.soft_targets,
-        )
+        check_unmasked(y=y)
+        return validated(self, X, y, y_numeric=self.soft_targets, multi_output=self.soft_targets)
 
     def _check_penalty(self):
         """Raise scikit-learn's errors and warnings for what does not go together, and one for penalties with L1."""

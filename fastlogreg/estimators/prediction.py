@@ -8,7 +8,7 @@ from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
 from fastlogreg.data import pointwise
-from fastlogreg.data.layouts import Parts, as_design_or_parts, readable_types
+from fastlogreg.data.layouts import Parts, as_design_or_parts, check_convertible, readable_types
 from fastlogreg.data.masks import check_unmasked
 from fastlogreg.data.softmax_passes import class_scores
 from fastlogreg.runtime.threads import effective_n_threads
@@ -24,6 +24,22 @@ def is_plain(X):
 def float_type(X):
     """The type of what is computed from X: float32 for float32, else float64."""
     return np.float32 if X.dtype == np.float32 else np.float64
+
+
+def validated(estimator, X, y="no_validation", **options):
+    """X, or X and y, as scikit-learn's validation returns them: dense or CSR, finite or not."""
+    check_unmasked(X=X)
+    if sp.issparse(X) and X.ndim == 2:
+        check_convertible(X)
+    return validate_data(
+        estimator,
+        X,
+        y,
+        accept_sparse="csr",
+        dtype=readable_types(X),
+        ensure_all_finite=False,
+        **options,
+    )
 
 
 class PredictionMixin:
@@ -50,10 +66,10 @@ class PredictionMixin:
             If they do not fit each other, or the classes.
         """
         coef = self.coef_.toarray() if sp.issparse(self.coef_) else self.coef_
-        coef = np.ascontiguousarray(np.atleast_2d(coef), dtype=np.float64)
+        coef = _as_doubles(np.atleast_2d(coef))
         # without one to be fitted, `intercept_` may be left unset
         intercept = self.intercept_ if self.fit_intercept else vars(self).get("intercept_", 0.0)
-        intercept = np.asarray(intercept, dtype=np.float64)
+        intercept = _as_doubles(intercept)
         if intercept.shape in ((), (1,)):
             intercept = np.full(len(coef), float(intercept.reshape(())))
         classes = vars(self).get("classes_")
@@ -71,10 +87,7 @@ class PredictionMixin:
         as_in_fit = "feature_names_in_" not in fitted and "n_features_in_" in fitted and "coef_" in fitted
         if not (as_in_fit and is_plain(X) and X.shape[1] == self.n_features_in_):
             check_is_fitted(self, "coef_")
-            check_unmasked(X=X)
-            X = validate_data(
-                self, X, accept_sparse="csr", dtype=readable_types(X), ensure_all_finite=False, reset=False
-            )
+            X = validated(self, X, reset=False)
         return as_design_or_parts(X, effective_n_threads(self.n_jobs))
 
     def _prediction_dtype(self, design):
@@ -170,3 +183,9 @@ class PredictionMixin:
             targets = np.full(len(logits), float(target))
             pointwise.cross_entropy(logits, targets, loss_out=column, n_threads=design.n_threads)
         return np.negative(columns, out=columns).T.astype(self._prediction_dtype(design), copy=False)
+
+
+def _as_doubles(values):
+    """Coefficients of any type, with strides or anywhere in memory, as kernels read them."""
+    values = np.ascontiguousarray(values, dtype=np.float64)
+    return values if values.flags.aligned else values.copy()

@@ -17,13 +17,12 @@ from sklearn.model_selection import StratifiedShuffleSplit
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.multiclass import unique_labels
-from sklearn.utils.validation import validate_data
 
-from fastlogreg.data.layouts import as_rows, readable_types
+from fastlogreg.data.layouts import as_rows
 from fastlogreg.data.masks import check_unmasked
 from fastlogreg.estimators.callbacks import CallbackSupportMixin, begin_callbacks
 from fastlogreg.estimators.epochs import Epochs, unseen_overflow
-from fastlogreg.estimators.prediction import PredictionMixin, float_type
+from fastlogreg.estimators.prediction import PredictionMixin, float_type, validated
 from fastlogreg.estimators.shared import ValidationMixin, coefficients_to_start_from, unchanged_by_failure
 from fastlogreg.estimators.targets import (
     check_any_weight,
@@ -260,8 +259,9 @@ class SGDLogisticRegression(
         classes, target = encode_labels(y)
         weight = self._weight(sample_weight, X, target, classes)
         check_any_weight(weight)
+        rows = as_rows(X)
         kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
-        feed = Feed(as_rows(X), target, weight, kept, self._seed(), mapped)
+        feed = Feed(rows, target, weight, kept, self._seed(), mapped)
         starts, n_threads = (coef_init, intercept_init), effective_n_threads(self.n_jobs)
         callbacks, run = self._take_epochs(feed, validation, classes, starts, X, y, sample_weight, n_threads)
         self._take_over(run, float_type(X))
@@ -357,10 +357,8 @@ class SGDLogisticRegression(
     def _validated(self, X, y, reset):
         if reset and self._takes_plain(X, y):
             return X, y
-        check_unmasked(X=X, y=y)
-        return validate_data(
-            self, X, y, accept_sparse="csr", dtype=readable_types(X), ensure_all_finite=False, reset=reset
-        )
+        check_unmasked(y=y)
+        return validated(self, X, y, reset=reset)
 
     def _weight(self, sample_weight, X, target, classes):
         sample_weight = checked_sample_weight(sample_weight, X)

@@ -97,6 +97,10 @@ cdef class Coordinates:
     def from_coef(self, const double[:, :] coef, const double[:] intercept):
         """Parameters of the coefficients (K, d) and intercepts (K,): `to_coef` undone."""
         cdef Py_ssize_t d = self._center.shape[0], width = d + self.fit_intercept, k, j
+        if coef.shape[1] != d or intercept.shape[0] != coef.shape[0]:
+            raise ValueError(
+                f"coef {coef.shape[0]} x {coef.shape[1]} and intercept {intercept.shape[0]} do not fit {d} features"
+            )
         parameters_array = np.zeros((coef.shape[0], width))
         cdef double[:, ::1] parameters = parameters_array
         cdef double of_center

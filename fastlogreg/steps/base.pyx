@@ -60,6 +60,8 @@ cdef class Steps:
 
         With more than one thread, a second one reads rows ahead where that is worth it.
         """
+        if rows.n_features != self.block.n_features:
+            raise ValueError(f"X has {rows.n_features} features, the steps before had {self.block.n_features}")
         cdef FedSamples fed = FedSamples(rows, target, weight, order)
         cdef Py_ssize_t done = 0
         if self.block.count and fed.count:

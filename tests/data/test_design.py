@@ -6,6 +6,7 @@ Tolerances are bounds on rounding errors: see `rounding`.
 import functools
 import itertools
 import math
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -782,6 +783,58 @@ class TestMalformedCSR:
         X.indptr = X.indptr.astype(np.int64)
         X.indptr[-1] += 2**32  # would be right again in 32 bits
         with pytest.raises(ValueError, match=r"X\.indptr|shorter"):
+            as_design(X)
+
+
+class TestMalformedIndices:
+    """Other index arrays than SciPy makes, which the kernels or SciPy's conversions would read as these."""
+
+    WRONG: ClassVar = {
+        "narrow": lambda indices: np.where(indices == 4, 100, indices).astype(np.int8),
+        "unsigned": lambda indices: np.where(indices == 4, 2**32 - 1, indices).astype(np.uint32),
+        "unsigned and wide": lambda indices: np.where(indices == 4, 2**64 - 1, indices.astype(np.uint64)),
+        "swapped": lambda indices: np.where(indices == 4, 5, indices).astype(">i4"),
+        "real": lambda indices: indices.astype(float),
+        "in a matrix": lambda indices: indices.reshape(1, -1),
+    }
+
+    @pytest.mark.parametrize("wrong", WRONG)
+    def test_of_csr(self, wrong):
+        X = TestMalformedCSR.matrix(np.int32)
+        X.indices = self.WRONG[wrong](X.indices)
+        with pytest.raises(ValueError, match=r"X\.indices"):
+            as_design(X)
+
+    @pytest.mark.parametrize("kind", [sp.csc_matrix, sp.csc_array, lambda X: sp.bsr_matrix(X, blocksize=(2, 5))])
+    @pytest.mark.parametrize("part", ["indices", "indptr"])
+    @pytest.mark.parametrize("wrong", [-1, 10**6])
+    def test_of_other_compressed_formats(self, kind, part, wrong):
+        X = kind(TestMalformedCSR.matrix(np.int32))
+        getattr(X, part)[2] = wrong
+        with pytest.raises(ValueError, match=rf"X\.{part}"):
+            as_design(X)
+
+    @pytest.mark.parametrize(("part", "wrong"), [("row", 20), ("row", -1), ("col", 5), ("col", 10**6)])
+    def test_of_coordinates(self, part, wrong):
+        X = sp.coo_matrix(TestMalformedCSR.matrix(np.int32))
+        setattr(X, part, np.where(np.arange(X.nnz) == 3, wrong, getattr(X, part)))
+        with pytest.raises(ValueError, match=rf"X\.{part} must lie"):
+            as_design(X)
+        setattr(X, part, np.zeros(X.nnz - 1, dtype=np.int32))
+        with pytest.raises(ValueError, match=rf"X\.{part} must hold"):
+            as_design(X)
+
+    @pytest.mark.parametrize("wrong", [-20, 5, 10**6])
+    def test_of_diagonals(self, wrong):
+        X = sp.dia_matrix(TestMalformedCSR.matrix(np.int32))
+        X.offsets = np.where(np.arange(len(X.offsets)) == 1, wrong, X.offsets)
+        with pytest.raises(ValueError, match=r"X\.offsets must lie"):
+            as_design(X)
+
+    def test_data_in_a_matrix(self):
+        X = TestMalformedCSR.matrix(np.int32)
+        X.data = X.data.reshape(1, -1)
+        with pytest.raises(ValueError, match=r"X\.data must have one dimension"):
             as_design(X)
 
 

@@ -158,6 +158,36 @@ class TestAttributes:
         assert not Samples(np.array([0.3, 0.3])).tells_classes_apart
 
 
+class TestForKernels:
+    """Whatever their strides and their places in memory, arrays are such as kernels read."""
+
+    @pytest.mark.parametrize(
+        "change",
+        [
+            lambda array: np.repeat(array, 2, axis=0)[::2],
+            lambda array: array[::-1].copy()[::-1],
+            np.asfortranarray,
+            lambda array: np.frombuffer(b"x" + array.tobytes(), np.uint8)[1:].view(array.dtype).reshape(array.shape),
+        ],
+        ids=["strided", "reversed", "F", "unaligned"],
+    )
+    def test_layouts(self, change):
+        target = np.random.default_rng(0).dirichlet(np.ones(3), 20)
+        weight = np.arange(20.0)
+        samples = Samples(change(target), change(weight), change(target), n_classes=3)
+        for array, same in ((samples.target, target), (samples.weight, weight), (samples.offset, target)):
+            assert array.flags.c_contiguous
+            assert array.flags.aligned
+            assert_array_equal(array, same)
+
+    def test_others_are_not_copied(self):
+        target, weight = np.zeros(20, np.uint8), np.arange(20.0)
+        weight.flags.writeable = False
+        samples = Samples(target, weight)
+        assert samples.target is target
+        assert samples.weight is weight
+
+
 class TestErrors:
     @pytest.mark.parametrize("n_classes", [2, 4])
     def test_weights(self, n_classes):

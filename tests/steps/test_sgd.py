@@ -610,6 +610,15 @@ class TestReadingAhead:
     assert _thread._count() == before, _thread._count()
     """)
 
+    def test_samples_that_do_not_fit(self):
+        rows = Rows(as_design(np.ones((30, 4))))
+        steps = NewtonSteps(np.zeros(3), 0.0, False, 1e-4, True)
+        with pytest.raises(ValueError, match="X has 4 features, the steps before had 3"):
+            steps.feed(rows, np.ones(30))
+        steps = NewtonSteps(np.zeros(4), 0.0, False, 1e-4, True)
+        with pytest.raises(ValueError, match="29 weights for 30 samples"):
+            steps.feed(rows, np.ones(30), np.ones(29))
+
     def test_samples_that_lie_in_memory_mapped_files(self, tmp_path):
         X, y = make_data(n=20_000, d=60)
         X.tofile(tmp_path / "X.dat")
