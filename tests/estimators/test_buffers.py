@@ -143,7 +143,7 @@ def test_row_starts_out_of_order(arrays, early_stopping):
         stream(early_stopping=early_stopping).fit(X, arrays["y"])
 
 
-@pytest.mark.parametrize(("coef", "intercept"), [((3, D), 1), ((1, D), 0), ((2, D), 3), ((3, D), 2)])
+@pytest.mark.parametrize(("coef", "intercept"), [((3, D), 4), ((1, D), 0), ((2, D), 3), ((3, D), 2)])
 def test_coefficients_of_other_shapes(arrays, coef, intercept):
     """None is read beyond its end."""
     model = LogisticRegression(warm_start=True)
