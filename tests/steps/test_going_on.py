@@ -234,13 +234,13 @@ class TestCoefficients:
         """They count as what a block of samples led to."""
         X, y = make_data(n=5000, n_classes=n_classes, d=80)
         best = LogisticRegression(tol=1e-8).fit(X, y)
-        model = SGDLogisticRegression()
+        model = SGDLogisticRegression(random_state=0)
         model.coef_, model.intercept_, model.classes_ = best.coef_, best.intercept_, best.classes_
         for part in np.array_split(np.arange(150), 5):
             before = model.coef_
             model.partial_fit(X[part], y[part])
             assert np.abs(model.coef_ - before).max() > 0
-        anew = SGDLogisticRegression().partial_fit(X[:150], y[:150], classes=range(n_classes))
+        anew = SGDLogisticRegression(random_state=0).partial_fit(X[:150], y[:150], classes=range(n_classes))
         excess, of_anew = (objective(m, X, y, 1e-4) - objective(best, X, y, 1e-4) for m in (model, anew))
         assert excess < 0.3 * of_anew
 
