@@ -111,6 +111,11 @@ cdef class Rows:
         else:
             self._row_stride, self._column_stride = X.strides
 
+    @property
+    def X(self):
+        """The array of all rows, or their CSR matrix, whose index arrays are as `checked_indices` leaves them."""
+        return self._keep_alive.X if isinstance(self._keep_alive, Design) else self._keep_alive
+
     cdef Py_ssize_t row_entries(self, Py_ssize_t i) noexcept nogil:
         """Stored entries of row i."""
         if self._wide_indices:

@@ -321,6 +321,7 @@ class LogisticRegression(
         if target.ndim == 1:
             target = np.column_stack([1.0 - target, target])
         weight = combined_weight(checked_sample_weight(sample_weight, log_prob), None, target, classes, own_weight)
+        check_any_weight(weight)
         return float(np.average(np.einsum("ik,ik->i", target, log_prob), weights=weight))
 
     def _validated(self, X, y):

@@ -260,7 +260,7 @@ class SGDLogisticRegression(
         weight = self._weight(sample_weight, X, target, classes)
         check_any_weight(weight)
         rows = as_rows(X)
-        kept, validation = self._validation(X, target, weight, classes, X_val, y_val)
+        kept, validation = self._validation(rows.X, target, weight, classes, X_val, y_val)
         feed = Feed(rows, target, weight, kept, self._seed(), mapped)
         starts, n_threads = (coef_init, intercept_init), effective_n_threads(self.n_jobs)
         callbacks, run = self._take_epochs(feed, validation, classes, starts, X, y, sample_weight, n_threads)

@@ -66,7 +66,6 @@ def newton_steps(objective, progress, limits):
                 continue
             if end is not None and separation.direction is not None:
                 return Progress.ended(end)
-        n_iter += 1
         better = search.better(point, step.end, directions.hessian)
         if better is None and directions.hessian is not None:
             if directions.hessian.point is not point:
@@ -85,7 +84,7 @@ def newton_steps(objective, progress, limits):
         if directions.hessian is not None:
             directions.moved += step.logit_change if better is step.end else math.inf
             point.handle.forget()  # the factored Hessian may keep the point alive
-        point = better
+        point, n_iter = better, n_iter + 1
         limits.on_iteration(n_iter, point)
         if gap <= accuracy_asked(point, limits.tol):
             stop = Stop.PARTLY_SEPARABLE if separation.led_on else Stop.CONVERGED

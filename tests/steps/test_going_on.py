@@ -105,7 +105,9 @@ class TestParameters:
     @pytest.mark.parametrize("alpha", [1e-3, 0.1, 100.0])
     def test_another_penalty_is_one_of_all_samples(self, n_classes, alpha):
         X, y = make_data(n=6000, n_classes=n_classes)
-        model = SGDLogisticRegression(alpha=1e-5).partial_fit(X[:5000], y[:5000], classes=range(n_classes))
+        model = SGDLogisticRegression(alpha=1e-5, random_state=0).partial_fit(
+            X[:5000], y[:5000], classes=range(n_classes)
+        )
         model.set_params(alpha=alpha).partial_fit(X[5000:], y[5000:])
         best = optimum(X, y, alpha)
         assert objective(model, X, y, alpha) < 1.01 * best

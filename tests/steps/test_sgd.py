@@ -811,7 +811,8 @@ class TestEstimator:
 
     def test_steps_that_grow(self):
         X, y = make_data()
-        options = {"learning_rate": "invscaling", "power_t": -0.2, "tol": None, "max_iter": 2, "random_state": 0}
+        options = {"learning_rate": "invscaling", "eta0": 0.01, "power_t": -0.2, "tol": None, "max_iter": 2}
+        options["random_state"] = 0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # scikit-learn will refuse it from 1.10 on
             theirs = SGDClassifier(loss="log_loss", **options).fit(X, y)
