@@ -35,6 +35,8 @@ class CombinedColumns:
         scaled -= center
         scaled *= inverse_scale
         self._values[:, len(columns) :] = ones
+        if passes.samples.weight is not None:
+            self._values[passes.samples.weight == 0] = 0.0  # they would hide what is rounding in the others
         self._passes = passes.over(DenseDesign(self._values, passes.design.n_threads))
         self._noise = np.zeros(self._values.shape[1])
 

@@ -81,27 +81,36 @@ cdef class CSRDesign(Design):
         if self._near is None:
             with np.errstate(over="ignore", invalid="ignore"):
                 far = np.flatnonzero((mean != 0) & (variance <= FAR * mean * mean) & (np.abs(mean) < np.inf))
-            self._near = self._counted_from(far, mean) if len(far) else self
+            origin = np.zeros(self.n_features)
+            origin[far] = mean[far]
+            self._near, self._shift = self.counted_from(origin) if len(far) else (self, origin)
+            (<CSRDesign>self._near)._near = self._near
         if self._near is not self:
             near_mean, near_variance = self._near.moments(weight)
             moved = self._shift != 0
             mean[moved], variance[moved] = (self._shift + near_mean)[moved], near_variance[moved]
         return mean, variance
 
-    def _counted_from(self, far, mean):
-        """The same matrix with full columns, of those at `far`, counted from their `mean`; itself where none is full.
+    def in_units(self, unit):
+        """A design of a copy of X times `unit` (d,), in float64."""
+        matrix = self._matrix()
+        values = matrix.data * np.asarray(unit)[matrix.indices]
+        matrix = sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+        return CSRDesign(matrix, self.n_threads)
+
+    def counted_from(self, origin):
+        """A design of a copy of X whose full columns are less `origin` (d,), and what they are less; with zeros, and
+        without a copy, where none of those is full.
         """
         matrix = self._matrix().copy()
         matrix.sum_duplicates()
-        is_full = np.bincount(matrix.indices, minlength=self.n_features)[far] == self.n_samples
-        if not is_full.any():
-            return self
-        self._shift = np.zeros(self.n_features)
-        self._shift[far[is_full]] = mean[far[is_full]]
-        values = matrix.data.astype(np.float64) - self._shift[matrix.indices]
-        near = CSRDesign(sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape), self.n_threads)
-        near._near = near
-        return near
+        is_full = np.bincount(matrix.indices, minlength=self.n_features) == self.n_samples
+        origin = np.where(is_full, origin, 0.0)
+        if not origin.any():
+            return self, origin
+        values = matrix.data.astype(np.float64) - origin[matrix.indices]
+        near = sp.csr_matrix((values, matrix.indices, matrix.indptr), shape=matrix.shape)
+        return CSRDesign(near, self.n_threads), origin
 
     def gram(self, const double[::1] weight, const double[::1] center):
         """``Z' diag(weight) Z`` (d + 1, d + 1) with Z = [X - center, 1]. One pass over the stored entries."""

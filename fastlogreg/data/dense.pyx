@@ -186,6 +186,14 @@ cdef class DenseDesign(Design):
         taken = np.take(self.X, rows, axis=0) if by_rows else np.take(self.X.T, rows, axis=1).T
         return DenseDesign(taken, self.n_threads)
 
+    def in_units(self, unit):
+        """A design of a copy of X times `unit` (d,), in float64."""
+        return DenseDesign(np.multiply(self.X, unit, dtype=np.float64), self.n_threads)
+
+    def counted_from(self, origin):
+        """A design of a copy of X less `origin` (d,), in float64, and the origin."""
+        return DenseDesign(np.subtract(self.X, origin, dtype=np.float64), self.n_threads), origin
+
     cdef pass_job _panel_job(self, Py_ssize_t chunk_limit, Py_ssize_t width, Py_ssize_t scratch_rows=0):
         """A pass whose chunks sum the Gram matrix (width, width) of panels; the panels' padding is zero."""
         cdef pass_job job = self.pass_job_of(1, chunk_limit, width * width, 1 + width // PRODUCTS_AT_ONCE)

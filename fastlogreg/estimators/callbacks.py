@@ -44,7 +44,7 @@ class Callbacks:
             return False
 
         def fitted():
-            coef, intercept = objective.to_coef(point.parameters)
+            coef, intercept = objective.coefficients(point.parameters)
             dtype = self._data["X"].dtype
             return {"coef_": coef.astype(dtype), "intercept_": intercept.astype(dtype), "classes_": classes}
 

@@ -62,7 +62,7 @@ class Epochs:
         """Iterate on the objective of all samples until that ends, or the fit does."""
         objective, before = self._objective(), self.n_iter
         self.model._check_objective(objective, self.X)
-        start = objective.from_coef(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
+        start = objective.parameters_of(np.atleast_2d(self.coef), np.atleast_1d(self.intercept))
 
         def on_iteration(number, point):
             if number == 0:
@@ -74,14 +74,13 @@ class Epochs:
                 raise _FitHasEndedError
 
         tol = 0.0 if self.model.tol is None or self.validation is not None else self.model.tol
+        limits = {"tol": tol, "max_iter": self.model.max_iter - before, "on_iteration": on_iteration}
         try:
-            solution = last_iterations(
-                objective, start, tol=tol, max_iter=self.model.max_iter - before, on_iteration=on_iteration
-            )
+            solution = judged(objective, last_iterations(objective, start, **limits), **limits)
         except _FitHasEndedError:
             pass
         else:
-            self.solution = solution = judged(objective, solution)
+            self.solution = solution
             self._go_to(objective, solution.point)
             self.converged = solution.stop is Stop.CONVERGED
         self.steps.go_on_from(self.coef, self.intercept, objective.total_weight)
@@ -95,7 +94,7 @@ class Epochs:
         return problem(passes, Quadratic(alpha), fit_intercept=self.model.fit_intercept, with_pilot=False)
 
     def _go_to(self, objective, point):
-        coef, intercept = objective.to_coef(point.parameters)
+        coef, intercept = objective.coefficients(point.parameters)
         self.coef, self.intercept = (coef, intercept) if len(coef) > 1 else (coef[0], float(intercept[0]))
 
     def _after_epoch(self, value, may_end):
@@ -164,5 +163,5 @@ class _Coefficients:
         self.parameters = parameters
 
     @staticmethod
-    def to_coef(parameters):
+    def coefficients(parameters):
         return parameters

@@ -32,7 +32,7 @@ from fastlogreg.estimators.targets import (
 from fastlogreg.penalties import Quadratic
 from fastlogreg.runtime.blas_threads import single_threaded_blas
 from fastlogreg.runtime.threads import effective_n_threads
-from fastlogreg.solvers import SOLVERS, Solution, Stop, accuracy_asked, early_end, judged, problem
+from fastlogreg.solvers import SOLVERS, Solution, Stop, accuracy_asked, as_stored, early_end, judged, problem
 
 # The solver that serves every problem at its best, and the names of scikit-learn's that ask for it.
 AUTO_SOLVER = "newton"
@@ -109,7 +109,8 @@ class LogisticRegression(
     ----------
     classes_ : ndarray of shape (K,)
     coef_ : ndarray of shape (1, n_features) or (K, n_features)
-        One row for two classes, else one for each. float32 for X of float32, else float64, as `intercept_`.
+        One row for two classes, else one for each. Float32 for X of float32, unless rounding to that would cost more
+        than `tol` allows, else float64, as `intercept_`.
     intercept_ : ndarray of shape (1,) or (K,)
     n_iter_ : ndarray of shape (1,)
         0 where the start was the optimum, as it may be if a part of the samples or the span of few rows gave it.
@@ -117,11 +118,10 @@ class LogisticRegression(
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Where X has feature names that are all strings.
     gap_ : float
-        ``(objective - minimum) / minimum`` at the solution, before the coefficients are rounded to X's dtype: a proven
-        bound (a duality gap), or an estimate from the Newton decrement, as `gap_proven_` says. Infinite where nothing
-        is known, and where the minimum is 0: for separable classes without a penalty, and where all samples that have a
-        weight are of one class, which an intercept of some 20 then predicts. Rounding of the logits is not in it:
-        where columns that decide lie a hundred million times their spread from zero, no objective is known to 1e-9.
+        ``(objective - minimum) / minimum`` at the coefficients, rounded as they are: a proven bound (a duality gap), or
+        an estimate from the Newton decrement, as `gap_proven_` says. Infinite where nothing is known, and where the
+        minimum is 0: for separable classes without a penalty, and where all samples that have a weight are of one
+        class, which an intercept of some 20 then predicts.
     gap_proven_ : bool
         Whether `gap_` is a bound. It is an estimate where there are so many samples that the Hessian of a part of them
         was good enough, and without a penalty where classes are all but separable or conjugate gradients had to solve:
@@ -266,11 +266,10 @@ class LogisticRegression(
         callbacks, objective, solution, loss_curve, ways = self._minimize(
             design, samples, unit, classes, X, y, sample_weight
         )
+        coef, intercept, solution = as_stored(objective, solution, self.tol, float_type(X))
         self._report(solution)
         self.classes_ = classes
-        coef, intercept = objective.to_coef(solution.point.parameters)
-        self.coef_ = coef.astype(float_type(X))
-        self.intercept_ = intercept.astype(float_type(X))
+        self.coef_, self.intercept_ = coef, intercept
         self.n_iter_ = np.array([solution.n_iter], dtype=np.int32)
         self.gap_ = _relative_gap(solution)
         self.gap_proven_ = solution.proven
@@ -374,7 +373,7 @@ class LogisticRegression(
     def _start(self, objective, classes):
         if not (self.warm_start and hasattr(self, "coef_")):
             return objective.start()
-        start = objective.from_coef(*coefficients_to_start_from(self, classes, objective.n_features, "warm_start"))
+        start = objective.parameters_of(*coefficients_to_start_from(self, classes, objective.n_features, "warm_start"))
         # With several classes a start can be too far off: rounding then leaves no curvature to go by.
         if objective.n_classes > 2 and not objective.evaluate(start).value <= objective.value_without_coefficients():
             return objective.start()
@@ -402,17 +401,16 @@ class LogisticRegression(
         start = self._start(objective, classes)
         limits = {"tol": self.tol, "max_iter": self.max_iter, "on_iteration": on_iteration}
         try:
-            solution = SOLVERS[name](objective, start, **limits, **options)
+            solution = judged(objective, SOLVERS[name](objective, start, **limits, **options), **limits)
         except _StopRequested as request:
             solution = early_end(objective, request.point, self.tol, request.n_iter, Stop.REQUESTED)
-        solution = judged(objective, solution)
         return solution, loss_curve, solution.ways or ways or [name]
 
     def _report(self, solution):
         """One warning, if the fit did not arrive."""
         if solution.stop in (Stop.SEPARABLE, Stop.PARTLY_SEPARABLE):
             message = _no_optimum(solution)
-        elif solution.stop in (Stop.MAX_ITER, Stop.STALLED, Stop.EXHAUSTED):
+        elif solution.stop in (Stop.MAX_ITER, Stop.STALLED, Stop.EXHAUSTED, Stop.ROUNDED):
             message = self._shortfall(solution)
         else:
             return
@@ -424,7 +422,8 @@ class LogisticRegression(
             Stop.MAX_ITER: "Increase max_iter or tol, or choose solver='auto'.",
             Stop.STALLED: "Rounding allows no further descent: increase tol or, for coefficients better determined, "
             "lower C.",
-            Stop.EXHAUSTED: "Increase tol, lower C, or choose solver='auto'.",
+            Stop.ROUNDED: "Columns of X lie too far from zero beside their spread: subtract their means.",
+            Stop.EXHAUSTED: "Increase tol, lower C, or scale the columns of X to units alike.",
         }[solution.stop]
         asked = accuracy_asked(solution.point, self.tol) / solution.point.value
         gap = _relative_gap(solution)

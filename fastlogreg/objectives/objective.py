@@ -24,6 +24,7 @@ import functools
 
 import numpy as np
 
+from fastlogreg.objectives import origin
 from fastlogreg.objectives.coordinates import Coordinates
 from fastlogreg.objectives.point import Point
 from fastlogreg.objectives.recession import recession_direction
@@ -58,6 +59,12 @@ class Objective:
         Whether `on_line` and `largest_logit_change` take no pass.
     pilot : fastlogreg.curvature.pilot.Pilot or None
         The objective of some of the rows, where one pays.
+    origin : ndarray of shape (d,) or None
+        What the columns of X are less here, in their units: see `fastlogreg.objectives.origin`.
+    unit : ndarray of shape (d,) or None
+        What the columns of X are multiplied by.
+    apart : ndarray of shape (K, n), bool, or None
+        Classes that samples are already set apart from: see `fastlogreg.solvers.infimum`.
     """
 
     def __init__(self, passes, penalty, *, fit_intercept=True, standardize=True, coordinates=None):
@@ -69,7 +76,7 @@ class Objective:
         self.n_parameters = self.n_outputs * (self.n_features + fit_intercept)
         # away from 0 and 1, where the intercept would be infinite and the curvature zero
         self._start_prob = np.minimum(np.maximum(self.mean_target, 1e-9), 1.0 - 1e-9)
-        self.pilot = None
+        self.pilot, self.origin, self.unit, self.apart = None, None, None, None
         self._parts, self._counted = [], 0.0
         if coordinates is None:
             coordinates = self._standardized() if standardize else self._plain()
@@ -146,6 +153,36 @@ class Objective:
     def to_coef(self, parameters):
         """Coefficients and intercepts of the parameters: `from_coef` undone, and linear."""
         return self.coordinates.to_coef(parameters)
+
+    def parameters_of(self, coef, intercept):
+        """Parameters of the coefficients and intercepts of X itself, which may be float32."""
+        if self.unit is not None:
+            coef = coef / self.unit
+        if self.origin is not None:
+            intercept = origin.moved(intercept, coef, self.origin)
+        return self.from_coef(coef.astype(np.float64), intercept.astype(np.float64))
+
+    def coefficients(self, parameters, dtype=np.float64):
+        """Coefficients and intercepts of X itself, of that type; the intercepts make up for what rounding the
+        coefficients changes at the centers.
+        """
+        coef, intercept = self.to_coef(parameters)
+        unit = 1.0 if self.unit is None else self.unit
+        stored = (coef * unit).astype(dtype)
+        rounded = stored / unit
+        intercept += (coef - rounded) @ self.center
+        if self.origin is not None:
+            intercept = origin.moved(intercept, -rounded, self.origin)
+        return stored, intercept.astype(dtype)
+
+    def rise(self, point, coef, intercept):
+        """How much higher the objective is, at most, at coefficients and intercepts of X next to a point: standardised
+        columns have mean squares of at most the inverse of the start's curvature.
+        """
+        step = self.parameters_of(coef, intercept) - point.parameters
+        ratio = self.MAX_CURVATURE * self.inverse_intercept_scale**2
+        of_penalty = self.penalty.curvature @ step**2
+        return abs(float(point.gradient @ step)) + 0.5 * float(ratio * np.sum(np.abs(step)) ** 2 + of_penalty)
 
     def cancelled(self, parameters):
         """The size of the terms in the logits that the intercept takes away again because columns are centered."""

@@ -6,7 +6,10 @@ samples, where none may lose. A programme over all samples would be large, so it
 its direction would lose, until there are none.
 """
 
+import itertools
+
 import numpy as np
+import scipy.linalg
 import scipy.optimize
 import scipy.sparse as sp
 
@@ -20,34 +23,43 @@ MAX_PROGRAMMES = 20
 # A sample loses if its margin falls by more than this part of the median gain: the rounding of the programme.
 ROUNDING = 1e-9
 # The margins must gain this much together, where each sample's columns are of size one.
-LEAST_GAIN = 1e-7
+LEAST_GAIN = 1e-9
+# Tolerances of a programme, each tried where HiGHS fails with the one before, and its iterations.
+TOLERANCES = (1e-10, 1e-9, 1e-7)
+MAX_ITER = 20_000
 # Smaller parts of a direction are the programme's rounding.
 TINY = 1e-9
+# Rows that differ from others' combinations by less than this part are the same to float64.
+RANK = 1e-14
 
 
 def recession_direction(objective):
     """Parameters (p,) of a direction in which no sample's loss rises and some fall, None where there is none.
 
-    None, too, where that is not known: without rows at hand or labels, with more than MAX_UNKNOWNS parameters, or where
-    rounding hides it.
+    None, too, where that is not known: without rows at hand, with more than MAX_UNKNOWNS parameters, or where rounding
+    hides it.
     """
     passes = objective.passes.local
-    if passes is None or not passes.has_labels or objective.n_parameters > MAX_UNKNOWNS:
+    if passes is None or objective.n_parameters > MAX_UNKNOWNS:
         return None
+    held = classes_held(passes.samples)
+    others = ~held if objective.apart is None else ~(held | objective.apart)
     weight = passes.samples.weight
     counted = np.arange(objective.n_samples) if weight is None else np.flatnonzero(weight)
-    target = passes.samples.target.astype(np.intp)
     n_values = len(counted) * objective.n_parameters * objective.n_outputs
     n_first = SAMPLES_AN_UNKNOWN * objective.n_parameters
     chosen = counted if n_values <= ALL_AT_ONCE else counted[:: -(-len(counted) // n_first)]
-    sums = _sums_of_margins(objective, target, weight)
+    sums = _sums_of_margins(objective, held, others, weight)
     for _ in range(MAX_PROGRAMMES):
-        columns = _Columns(objective, chosen)
-        direction = _widest(columns.gradient(*sums), columns.margins(target[chosen]))
+        columns, are_all = _Columns(objective, chosen), len(chosen) == len(counted)
+        gradient = 0.0 * columns.gradient(*sums) if are_all else columns.gradient(*sums)
+        direction = _widest(gradient, *columns.margins(held[:, chosen], others[:, chosen]))
         if direction is None:
             return None
         coef, intercept = columns.to_coef(direction)
-        least, most = (gains[counted] for gains in _gains(objective, coef, intercept, target))
+        if are_all:
+            return objective.from_coef(coef, intercept)
+        least, most = (gains[counted] for gains in _gains(objective, coef, intercept, held, others))
         gained = most[most > ROUNDING * most.max()]
         if len(gained) and least.min() >= -ROUNDING * np.median(gained):
             return objective.from_coef(coef, intercept)
@@ -56,6 +68,16 @@ def recession_direction(objective):
             return None
         chosen = np.union1d(chosen, losing)
     return None
+
+
+def classes_held(samples):
+    """Which classes have a part of each sample's target, (K, n)."""
+    target = samples.target
+    if samples.n_classes == 2:
+        return np.array([target < 1, target > 0])
+    if target.ndim == 1:
+        return target == np.arange(samples.n_classes)[:, np.newaxis]
+    return np.ascontiguousarray(target.T > 0)
 
 
 class _Columns:
@@ -78,20 +100,24 @@ class _Columns:
         if objective.fit_intercept:
             self._columns = np.column_stack([self._columns, np.ones(len(X))])
 
-    def margins(self, target):
+    def margins(self, held, others):
         """The rows (m, unknowns) whose products with a direction are changes of margins, scaled to a largest entry of
-        one. The unknowns are coefficients and intercept of the second of two classes, or of each of K.
+        one, and whether they must not change (m,), between classes that both have a part of a sample's target. The
+        unknowns are coefficients and intercept of the second of two classes, or of each of K.
         """
         largest = np.abs(self._columns).max(axis=1, initial=0.0, keepdims=True)
         rows = self._columns / np.where(largest > 0, largest, 1.0)
         if self._n_classes == 2:
-            return rows * np.where(target == 1, 1.0, -1.0)[:, np.newaxis]
-        n_classes, (n_rows, width) = self._n_classes, rows.shape
-        margins = np.zeros((n_rows, n_classes, n_classes, width))
-        margins -= rows[:, np.newaxis, np.newaxis] * np.eye(n_classes)[:, :, np.newaxis]
-        margins[np.arange(n_rows), :, target] += rows[:, np.newaxis]
-        others = np.arange(n_classes) != target[:, np.newaxis]
-        return margins[others].reshape(-1, n_classes * width)
+            counted = held.all(axis=0) | others.any(axis=0)
+            return (np.where(held[1], 1.0, -1.0)[:, np.newaxis] * rows)[counted], held.all(axis=0)[counted]
+        margins, equal = [], []
+        for k, other in itertools.permutations(range(self._n_classes), 2):
+            chosen = held[k] & (others[other] | (held[other] & (k < other)))  # two that must not part need one row
+            margin = np.zeros((np.count_nonzero(chosen), self._n_classes, rows.shape[1]))
+            margin[:, k], margin[:, other] = rows[chosen], -rows[chosen]
+            margins.append(margin.reshape(len(margin), self._n_classes * rows.shape[1]))
+            equal.append(held[other, chosen])
+        return np.concatenate(margins), np.concatenate(equal)
 
     def gradient(self, of_coef, of_intercept):
         """In the unknowns, the gradient of what is linear in coefficients (K, d) and intercepts (K,), scaled: for the
@@ -113,44 +139,93 @@ class _Columns:
         return coef, intercept
 
 
-def _sums_of_margins(objective, target, weight):
-    """The sums of all samples' margins to the other classes, as a function of coefficients (K, d) and intercepts (K,),
-    which it is linear in: its gradient. One pass.
+def _sums_of_margins(objective, held, others, weight):
+    """The sums of all samples' margins to `others`, classes without a part of their targets, as a function of
+    coefficients (K, d) and intercepts (K,), which it is linear in: its gradient. One pass.
     """
-    n_classes, counted = objective.n_classes, 1.0 if weight is None else 1.0 * (weight > 0)
-    if n_classes == 2:
-        share = np.where(target == 1, 1.0, -1.0)[np.newaxis] * counted
+    if objective.n_classes == 2:
+        share = np.subtract(held[1:] & others[:1], held[:1] & others[1:], dtype=np.float64)
     else:
-        share = (n_classes * (target == np.arange(n_classes)[:, np.newaxis]) - 1.0) * counted
+        share = np.subtract(held * others.sum(axis=0), others * held.sum(axis=0), dtype=np.float64)
+    if weight is not None:
+        share *= weight > 0
     zeros = np.zeros((len(share), objective.n_features))
     return objective.passes.local.design.hessian_dot(share, zeros, np.ones(len(share)))
 
 
-def _widest(gradient, margins):
-    """The direction in a box that adds most to the `margins` of some samples, and along `gradient` to those of all, and
-    takes from no margin; None where that is nothing.
+def _widest(gradient, margins, equal):
+    """The direction in a box that adds most to the `margins` of some samples, and along `gradient` to those of all,
+    takes from no margin, and leaves `equal` ones alone; None where that is nothing.
     """
-    result = scipy.optimize.linprog(
-        -gradient - margins.sum(axis=0),
-        A_ub=-margins,
-        b_ub=np.zeros(len(margins)),
-        bounds=(-1.0, 1.0),
-        method="highs",
-        options={"primal_feasibility_tolerance": 1e-10, "dual_feasibility_tolerance": 1e-10},
-    )
+    programme = {
+        "c": -gradient - margins[~equal].sum(axis=0),
+        "A_ub": -margins[~equal],
+        "b_ub": np.zeros(np.count_nonzero(~equal)),
+        "A_eq": margins[equal] if equal.any() else None,
+        "b_eq": np.zeros(np.count_nonzero(equal)) if equal.any() else None,
+        "bounds": (-1.0, 1.0),
+    }
+    for tolerance in TOLERANCES:
+        accuracy = {"primal_feasibility_tolerance": tolerance, "dual_feasibility_tolerance": tolerance}
+        result = scipy.optimize.linprog(**programme, method="highs", options=accuracy | {"maxiter": MAX_ITER})
+        if result.status == 0:
+            break
     if result.status != 0 or -result.fun <= LEAST_GAIN:
         return None
-    return np.where(np.abs(result.x) > TINY, result.x, 0.0)
+    direction = _without_slack(np.where(np.abs(result.x) > TINY, result.x, 0.0), margins, equal)
+    gained = gradient @ direction + np.sum(margins[~equal] @ direction)
+    return direction if gained > LEAST_GAIN else None
 
 
-def _gains(objective, coef, intercept, target):
-    """The least and the most that each sample's margins to the other classes gain along a direction, (n,) each."""
-    logits = objective.passes.local.design.logits(coef, intercept)
+def _without_slack(direction, margins, equal):
+    """The direction less what lets margins change that should not: the tolerance of a programme. Nothing may be left,
+    as where a sample loses by less than the tolerance whatever the direction.
+    """
+    gains = ~equal & (margins @ direction > LEAST_GAIN)
+    while not gains.all():
+        basis, triangle, _ = scipy.linalg.qr(margins[~gains].T, mode="economic", pivoting=True)
+        sizes = np.abs(np.diagonal(triangle))
+        basis = basis[:, : len(sizes)][:, sizes > RANK * sizes.max(initial=0.0)]
+        exact = direction
+        for _ in range(2):
+            exact = exact - basis @ (basis.T @ exact)
+        stands = gains & (margins @ exact > LEAST_GAIN)
+        if np.array_equal(stands, gains):
+            return exact
+        gains = stands
+    return direction
+
+
+def _gains(objective, coef, intercept, held, others):
+    """The least and the most that each sample's margins gain along a direction, (n,) each: those of classes with a part
+    of its target to the others. Where these classes part, it loses.
+    """
     if objective.n_classes == 2:
-        gains = np.where(target == 1, logits[0], -logits[0])
-        return gains, gains
-    n = np.arange(len(target))
-    own = logits[target, n].copy()
-    lowest = logits.min(axis=0)
-    logits[target, n] = -np.inf
-    return own - logits.max(axis=0), own - lowest
+        (gains,) = objective.passes.local.design.logits(coef, intercept)
+        np.negative(gains, out=gains, where=held[0] & others[1])
+        return np.where(held.all(axis=0), -np.abs(gains), gains), gains
+    logits = _logits_of_classes(objective, coef, intercept)
+    lowest, highest = (
+        bound(np.where(held, logits, fill), axis=0) for bound, fill in ((np.min, np.inf), (np.max, -np.inf))
+    )
+    parted = highest - lowest
+    highest_other = np.where(others, logits, -np.inf).max(axis=0)
+    lowest_other = np.where(others, logits, np.inf).min(axis=0)
+    has_other = others.any(axis=0)
+    least = np.where(has_other, lowest - highest_other, 0.0)
+    most = np.where(has_other, highest - lowest_other, 0.0)
+    return np.where(parted > 0, np.minimum(least, -parted), least), most
+
+
+def margins_along(objective, parameters, held):
+    """The margins (K, n) of classes with a part of each sample's target to each other class, at or along parameters;
+    zero for those classes themselves.
+    """
+    logits = _logits_of_classes(objective, *objective.to_coef(parameters))
+    return np.where(held, 0.0, np.where(held, logits, np.inf).min(axis=0) - logits)
+
+
+def _logits_of_classes(objective, coef, intercept):
+    """Logits (K, n); of two classes, the first one's are zero."""
+    logits = objective.passes.local.design.logits(coef, intercept)
+    return np.vstack([np.zeros(len(logits[0])), logits]) if objective.n_classes == 2 else logits

@@ -16,12 +16,11 @@ columns one by one asks the objective for its data at hand (``passes.local``), a
 there are none.
 """
 
-from fastlogreg.solvers.auto import auto, problem
-from fastlogreg.solvers.gap import accuracy_asked, early_end
+from fastlogreg.solvers.auto import auto, judged, problem
+from fastlogreg.solvers.gap import accuracy_asked, as_stored, early_end
 from fastlogreg.solvers.gd import gd
 from fastlogreg.solvers.last_iterations import last_iterations
 from fastlogreg.solvers.progress import Solution, Stop
-from fastlogreg.solvers.separation import judged
 from fastlogreg.solvers.sgd import sgd
 
 SOLVERS = {"gd": gd, "newton": auto, "sgd": sgd}
@@ -31,6 +30,7 @@ __all__ = [
     "Solution",
     "Stop",
     "accuracy_asked",
+    "as_stored",
     "auto",
     "early_end",
     "gd",

@@ -1,5 +1,7 @@
 """How near the minimum a point is: the accuracy that is asked for, and what proves it."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from fastlogreg.curvature.factored import FactoredHessian
@@ -8,6 +10,12 @@ from fastlogreg.solvers.conjugate_gradients import ConjugateGradients
 from fastlogreg.solvers.line_search import minimize_on_line
 from fastlogreg.solvers.newton_step import VALUE_NOISE, Direction, step_along
 from fastlogreg.solvers.progress import Solution, Stop
+
+# Rounding the coefficients may lift the objective by this part of the accuracy that is asked for, or of the value by
+# that of the default tolerance; where coefficients that grow without end leave no gap to go by, by more.
+ROUNDING_SHARE = 0.1
+LEAST_ROUNDING = 1e-10
+LOOSE_ROUNDING = 1e-3
 
 
 def accuracy_asked(point, tol):
@@ -65,7 +73,7 @@ def newton_end(objective, point, tol, n_iter):
     accuracy = accuracy_asked(point, tol)
     step = newton_step(objective, point, accuracy)
     better = minimize_on_line(objective, point, step.end)
-    gap = step.gap_of(better or point, point)
+    gap = step.gap_of(objective, better or point, point)
     if gap <= accuracy_asked(better or point, tol):
         return Solution(better or point, gap, n_iter, Stop.CONVERGED, step.proven, step.logit_change)
     return better
@@ -76,6 +84,42 @@ def early_end(objective, point, tol, n_iter, stop):
     accuracy = accuracy_asked(point, tol)
     step = newton_step(objective, point, accuracy)
     return Solution(point, step.gap, n_iter, stop_of(step, accuracy, stop), step.proven, step.logit_change)
+
+
+def as_stored(objective, solution, tol, dtype):
+    """Coefficients and intercepts of X of that type, and the `Solution` with the gap that they have.
+
+    They are float64 where rounding to float32 would lift the objective by more than a part of the gap that `tol` asks
+    for; if float64 does, too, the solution's `Stop` says so.
+    """
+    point, accuracy = solution.point, accuracy_asked(solution.point, tol)
+    allowed = max(ROUNDING_SHARE * accuracy, LEAST_ROUNDING * point.value)
+    if not solution.gap < point.value:
+        allowed = LOOSE_ROUNDING * point.value
+    for kind in dict.fromkeys((dtype, np.float64)):
+        with np.errstate(over="ignore", invalid="ignore"):
+            coef, intercept = objective.coefficients(point.parameters, kind)
+            rise = _rise(objective, point, coef, intercept, allowed)
+        if rise <= allowed:
+            break
+    gap = solution.gap + rise
+    is_worse = solution.stop is Stop.CONVERGED and rise > allowed and gap > accuracy
+    return coef, intercept, replace(solution, gap=gap, stop=Stop.ROUNDED if is_worse else solution.stop)
+
+
+def _rise(objective, point, coef, intercept, allowed):
+    """How much the objective rises as the coefficients are rounded: a bound that is at most `allowed`, or the rise
+    itself, which takes a pass.
+    """
+    if coef.dtype == np.float64 and objective.origin is None:
+        return 0.0  # the point was evaluated at them
+    if not (np.isfinite(coef).all() and np.isfinite(intercept).all()):
+        return np.inf
+    rise = objective.rise(point, coef, intercept)
+    if rise <= allowed:
+        return rise
+    rounded = objective.evaluate(objective.parameters_of(coef, intercept), keep=False)
+    return max(rounded.value - point.value, 0.0)
 
 
 def end_at_infimum(step, point, accuracy, n_iter):

@@ -74,7 +74,7 @@ def _minimized_in_time(objective, parameters, limits):
     directions = ConjugateGradients(objective, most_products=MAX_PRODUCTS)
     step = step_along(objective, point, directions.direction(point, accuracy), accuracy)
     better = minimize_on_line(objective, point, step.end)
-    gap = step.gap_of(better or point, point)
+    gap = step.gap_of(objective, better or point, point)
     stop = Stop.CONVERGED if gap <= accuracy_asked(better or point, limits.tol) else Stop.EXHAUSTED
     return Solution(better or point, gap, progress.n_iter, stop, step.proven, step.logit_change)
 

@@ -20,7 +20,7 @@ from fastlogreg.solvers.gap import accuracy_asked, early_end, end_at_infimum, st
 from fastlogreg.solvers.newton_step import Direction, step_along
 from fastlogreg.solvers.progress import Progress, Solution, Stop
 from fastlogreg.solvers.refined_model import StepSearch
-from fastlogreg.solvers.separation import Separation, separable_end
+from fastlogreg.solvers.separation import is_suspected, separable_end
 
 # A step that leaves more than this part of its slope was too short, as on nearly separable classes: a better length
 # costs a pass, and spares a Hessian or the products of a direction. Where the search itself takes passes, only steps
@@ -42,7 +42,6 @@ def newton_steps(objective, progress, limits):
     point, gap, proven = progress.take_point(), math.inf, True
     gives_up = limits.is_pilot and objective.penalty.is_strict
     directions = progress.directions or _directions(objective, may_combine=not limits.is_pilot)
-    separation = Separation(objective)
     search = StepSearch(objective, SLOPE_LEFT if objective.lines_are_free else SLOPE_LEFT_BY_PASSES)
     while n_iter < limits.max_iter:
         accuracy = accuracy_asked(point, limits.tol)
@@ -60,19 +59,13 @@ def newton_steps(objective, progress, limits):
         step = step_along(objective, point, direction, accuracy)
         proven = step.proven
         end = end_at_infimum(step, point, accuracy, n_iter)
-        if not limits.is_pilot and (end is not None or separation.is_suspected(n_iter, step)):
-            if (far := separation.lead_on(point)) is not None:
-                point, directions.moved = far, math.inf
-                continue
-            if end is not None and separation.direction is not None:
-                return Progress.ended(end)
+        suspected = not limits.is_pilot and (end is not None or is_suspected(objective, n_iter, step))
+        if suspected and objective.recession_direction is not None:
+            return Progress.ended(Solution(point, math.inf, n_iter, Stop.PARTLY_SEPARABLE, proven=False))
         better = search.better(point, step.end, directions.hessian)
         if better is None and directions.hessian is not None:
             if directions.hessian.point is not point:
                 directions.renew()
-                continue
-            if not limits.is_pilot and (far := separation.lead_on(point)) is not None:
-                point, directions.moved = far, math.inf
                 continue
             stop = stop_of(step, accuracy, Stop.STALLED)
             return Progress.ended(Solution(point, step.gap, n_iter, stop, step.proven, step.logit_change))
@@ -80,17 +73,14 @@ def newton_steps(objective, progress, limits):
             del step, directions, search  # there may be no memory for another Hessian
             progress.directions = None
             return Progress.ended(early_end(objective, point, limits.tol, n_iter, Stop.STALLED))
-        gap = step.gap_of(better, point)
+        gap = step.gap_of(objective, better, point)
         if directions.hessian is not None:
             directions.moved += step.logit_change if better is step.end else math.inf
             point.handle.forget()  # the factored Hessian may keep the point alive
         point, n_iter = better, n_iter + 1
         limits.on_iteration(n_iter, point)
         if gap <= accuracy_asked(point, limits.tol):
-            stop = Stop.PARTLY_SEPARABLE if separation.led_on else Stop.CONVERGED
-            return Progress.ended(
-                Solution(point, gap, n_iter, stop, proven and not separation.led_on, step.logit_change)
-            )
+            return Progress.ended(Solution(point, gap, n_iter, Stop.CONVERGED, proven, step.logit_change))
         if (end := separable_end(objective, point, n_iter)) is not None:
             return Progress.ended(end)
     return Progress.ended(Solution(point, gap, limits.max_iter, Stop.MAX_ITER, proven))

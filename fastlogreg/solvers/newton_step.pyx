@@ -93,11 +93,13 @@ cdef class NewtonStep:
         self.end, self.gap, self.proven, self.gap_to_infimum = end, gap, proven, gap_to_infimum
         self.logit_change = logit_change
 
-    def gap_of(self, Point point, Point start):
+    def gap_of(self, objective, Point point, Point start):
         """The gap of a point no higher than `start`, from the step from there: the same dual variables bound both."""
         if not (self.proven and isfinite(self.gap)):
             return self.gap
-        return min(self.gap, max(self.gap - (start.value - point.value), DESCENT_NOISE * start.value))
+        cdef double least = DESCENT_NOISE * start.value, of_logits = logit_rounding(objective, point)
+        cdef double gap = min(self.gap, max(self.gap - (start.value - point.value), least))
+        return gap if of_logits <= least else max(gap, of_logits)
 
 
 def step_along(objective, Point point, Direction direction, double accuracy):
@@ -148,12 +150,19 @@ def step_along(objective, Point point, Direction direction, double accuracy):
     if not strictly:
         gap += direction.hidden_gain
     proven = strictly or not explained
-    if proven and gap <= accuracy:
-        doubt += point.value * LOGIT_ROUNDING * objective.cancelled(point.parameters)
+    doubt += logit_rounding(objective, point)
+    if proven and gap > accuracy:
+        gap += doubt
+    elif proven:
         proven = gap + doubt <= max(accuracy, DESCENT_NOISE * point.value)
         if proven:
             gap = max(gap, min(gap + doubt, accuracy))
     return NewtonStep(end, gap, proven, logit_change, to_infimum)
+
+
+def logit_rounding(objective, Point point):
+    """What rounding in the logits may add to the value: a sample's residual is at most its loss."""
+    return point.value * LOGIT_ROUNDING * objective.cancelled(point.parameters)
 
 
 def gradient_rounding(Point point):

@@ -19,6 +19,7 @@ class Stop(Enum):
     SEPARABLE = "the classes are separable and nothing bounds the coefficients"
     PARTLY_SEPARABLE = "the classes are separable in part and nothing bounds the coefficients"
     REQUESTED = "a callback asked for it"
+    ROUNDED = "float64 does not hold the optimal coefficients"
     GIVEN_UP = "the sample's columns depend on one another"
 
 

@@ -37,8 +37,8 @@ MAX_SHARE_OF_X = 1 / 8
 REACH = 3.0
 # Where combined columns' models led so far, the next one is tried before the Newton step itself is evaluated.
 GOOD_LENGTH = 0.3
-# Newton steps on the copied rows: five led to two thirds more iterations of the fit, twenty to no fewer. They end when
-# one gains no more than a thousandth of what all have gained.
+# Newton steps on the copied rows: five led to two thirds more iterations of the fit. They end when one gains no more
+# than this part of what all have gained: a thousandth left combined columns' fits short of their end.
 MAX_ITER = 40
 ACCURACY = 1e-6
 # What is left of a Hessian without the curvatures of the copied rows may be rounding: this part of its diagonal bounds

@@ -58,7 +58,7 @@ def sampled_steps(objective, progress, limits):
         better = minimize_on_line(objective, point, end)
         if better is None:
             return Progress.at(point, n_iter - 1)
-        gap = np.inf if step is None else step.gap_of(better, point)
+        gap = np.inf if step is None else step.gap_of(objective, better, point)
         model.update(point, better)
         point = better
         limits.on_iteration(n_iter, point)
