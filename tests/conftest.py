@@ -4,6 +4,7 @@ import functools
 import importlib.util
 import os
 import tracemalloc
+from collections import Counter
 from pathlib import Path
 
 # More threads than cores, in several test processes at once: who waits should sleep. OpenMP reads it when it is loaded.
@@ -39,6 +40,31 @@ def kind(request):
 
 def pytest_addoption(parser):
     parser.addoption("--all-isas", action="store_true", help="the whole zoo on every instruction set, not on one")
+    parser.addoption("--fuzz", type=int, default=300, metavar="N", help="random problems in tests/fuzz (default: 300)")
+    parser.addoption("--fuzz-from", type=int, default=0, metavar="SEED", help="the seed of the first one (default: 0)")
+
+
+def pytest_generate_tests(metafunc):
+    if "fuzz_seed" in metafunc.fixturenames:
+        first = metafunc.config.getoption("--fuzz-from")
+        metafunc.parametrize("fuzz_seed", range(first, first + metafunc.config.getoption("--fuzz")))
+
+
+def pytest_terminal_summary(terminalreporter):
+    """How many of the random problems violate what, for each test process has seen only some of them."""
+    reports = [
+        report
+        for outcome in ("passed", "failed")
+        for report in terminalreporter.stats.get(outcome, [])
+        if "::test_random_problem[" in report.nodeid and report.when == "call"
+    ]
+    if not reports:
+        return
+    kinds = Counter(kind for report in reports for name, kind in report.user_properties if name == "fuzz_violation")
+    found = ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items()))
+    terminalreporter.write_line(
+        f"fuzz: {len(reports)} random problems, {kinds.total()} violations{found and ': '}{found}"
+    )
 
 
 def pytest_collection_modifyitems(config, items):
