@@ -6,7 +6,7 @@ import re
 import signal
 import time
 import warnings
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from judge import FINEST, Problem, minimum
@@ -76,8 +76,18 @@ class Target:
 
 
 def examine(seed):
-    """The `Report` on one random problem."""
+    """The `Report` on one random problem; what is wrong only because coefficients are float32 is named so."""
     fit = problem(seed)
+    report = _examined(fit)
+    if report.violations and fit.dense.dtype == np.float32:
+        in_double = {kind for kind, _ in _examined(replace(fit, dense=fit.dense.astype(np.float64))).violations}
+        report.violations = [
+            (kind if kind in in_double else f"{kind} in float32", sentence) for kind, sentence in report.violations
+        ]
+    return report
+
+
+def _examined(fit):
     report = Report(fit, [_fitted(fit, layout) for layout in fit.layouts])
     for outcome in report.outcomes:
         _examine_conduct(report, outcome)
@@ -162,7 +172,7 @@ def _examine_conduct(report, outcome):
     if outcome.seconds > MOST_CPU_SECONDS:
         stopped = ", then stopped" if isinstance(error, _TooSlowError) else ""
         report.blame("slow", outcome, f"{outcome.seconds:.1f} s of CPU{stopped}")
-    for message in outcome.messages:
+    for message in dict.fromkeys(outcome.messages):
         if not message.startswith(OWN_WORDS):
             report.blame("stray warning", outcome, message)
     outcome.messages = [message for message in outcome.messages if message.startswith(OWN_WORDS)]
