@@ -239,6 +239,7 @@ def _start(rng, X, options, traits):
     if rng.random() >= 0.08:
         return None
     options["warm_start"] = True
+    options.setdefault("C", 1.0)
     before, changed = X, dict(options)
     kind = rng.integers(0, 3)
     if kind == 0:

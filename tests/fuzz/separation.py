@@ -40,7 +40,7 @@ def separation(problem, resolution=100 * EPS):
     """
     rows, pairs, equal = _margins(problem, _equilibrated_basis(problem, resolution))
     length = np.max(np.abs(rows), axis=1, initial=0)
-    rows = rows / np.where(length > 0, length, 1)[:, None]
+    rows = rows / np.where(length > 100 * EPS, length, np.inf)[:, None]  # what is left of rows of zeros is rounding
     positive = _made_positive(rows, equal)
     if positive is None:
         return Separation("no" if _balanced(rows, equal) else "undecided")
