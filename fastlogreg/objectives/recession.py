@@ -29,6 +29,8 @@ TOLERANCES = (1e-10, 1e-9, 1e-7)
 MAX_ITER = 20_000
 # Smaller parts of a direction are the programme's rounding.
 TINY = 1e-9
+# Smaller parts of a column's largest distance are nothing beside it: no coefficient serves both.
+NOTHING = 2.0**-52
 # Rows that differ from others' combinations by less than this part are the same to float64.
 RANK = 1e-14
 
@@ -95,7 +97,8 @@ class _Columns:
         distances = np.where(X != 0, np.abs(X), np.nan)
         varies = self._varies = (objective.inverse_scale > 0) & (X != 0).any(axis=0)
         self._inverse_scale = np.array(objective.inverse_scale)
-        self._inverse_scale[varies] = 1.0 / np.nanmedian(distances[:, varies], axis=0)
+        typical, largest = np.nanmedian(distances[:, varies], axis=0), np.nanmax(distances[:, varies], axis=0)
+        self._inverse_scale[varies] = 1.0 / np.maximum(typical, NOTHING * largest)
         self._columns = X * self._inverse_scale
         if objective.fit_intercept:
             self._columns = np.column_stack([self._columns, np.ones(len(X))])

@@ -53,8 +53,8 @@ ROWS_A_COLUMN_FOR_PRODUCTS = 2
 # is on its way along curvatures that rounding hides: 443 samples of 702 columns of all units took 20 000 passes, and
 # were not there.
 FEW_ENTRIES = 2_000_000
-READ_AT_MOST = 700_000_000
-LEAST_PASSES, MOST_PASSES = 1000, 2500
+READ_AT_MOST = 400_000_000
+LEAST_PASSES, MOST_PASSES = 500, 2500
 
 # Newton steps with a fresh Hessian each, from a near-optimal point to a proven gap: about four.
 NEWTON_STEPS = 4
