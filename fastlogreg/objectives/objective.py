@@ -65,6 +65,8 @@ class Objective:
         What the columns of X are multiplied by.
     apart : ndarray of shape (K, n), bool, or None
         Classes that samples are already set apart from: see `fastlogreg.solvers.infimum`.
+    is_led_on : bool
+        Whether classes are known to be separable, and a solver is to go on all the same.
     """
 
     def __init__(self, passes, penalty, *, fit_intercept=True, standardize=True, coordinates=None):
@@ -77,6 +79,7 @@ class Objective:
         # away from 0 and 1, where the intercept would be infinite and the curvature zero
         self._start_prob = np.minimum(np.maximum(self.mean_target, 1e-9), 1.0 - 1e-9)
         self.pilot, self.origin, self.unit, self.apart = None, None, None, None
+        self.is_led_on = False
         self._parts, self._counted = [], 0.0
         if coordinates is None:
             coordinates = self._standardized() if standardize else self._plain()

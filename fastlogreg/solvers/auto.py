@@ -73,7 +73,11 @@ def judged(objective, solution, *, tol, max_iter, on_iteration):
         solution = auto(rest, rest.start(), tol=tol, max_iter=max_iter, on_iteration=_unseen)
         return rest, judged(rest, solution, tol=tol, max_iter=max_iter, on_iteration=_unseen)
 
-    return infimum.judged(objective, solution, minimize, on_iteration)
+    def go_on(point):
+        objective.is_led_on = True
+        return auto(objective, point.parameters, tol=tol, max_iter=max_iter, on_iteration=_unseen)
+
+    return infimum.judged(objective, solution, minimize, go_on, on_iteration)
 
 
 def _minimizer(objective, start, tol, max_iter, is_pilot=False):

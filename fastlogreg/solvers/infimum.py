@@ -29,15 +29,21 @@ SHARE = 1e-6
 # with room for coefficients.
 DECIDED = 50.0
 OFFSET = 200.0
+# Where the samples that gain least would need so long a way that rounding lifts others' losses, the lowest value lies
+# at a part of it.
+PARTS = (1e-4, 1e-3, 1e-2, 0.1, 1.0)
 
 
-def judged(objective, solution, minimize, on_iteration):
+def judged(objective, solution, minimize, go_on, on_iteration):
     """The `Solution`, or the infimum of an unpenalised fit that was on its way there, with the `Stop` that says so.
 
-    ``minimize(passes, apart)`` gives the objective of some of the samples and its judged `Solution`. The step to the
-    infimum is one more iteration.
+    ``minimize(passes, apart)`` gives the objective of some of the samples and its judged `Solution`, ``go_on(point)``
+    the solution that a solver comes to from a point, whatever separates. The step to the infimum is one more iteration.
     """
     far = _far_along(objective, solution, minimize)
+    if far is not solution and not math.isfinite(far.gap):
+        end = go_on(solution.point).point
+        far = replace(far, point=end) if end.value < far.point.value else far
     if far is not solution:
         on_iteration(far.n_iter, far.point)
     return far
@@ -97,9 +103,11 @@ def _at_infimum(objective, solution, minimize):
         stop, decided = Stop.PARTLY_SEPARABLE, DECIDED
     margins = margins_along(objective, base, held)
     length = np.max((decided + np.maximum(-margins[apart], 0.0)) / gains[apart])
-    point = objective.evaluate(base + length * direction)
-    if not point.value <= solution.point.value:
-        point = solution.point
+    point = solution.point
+    for part in PARTS:
+        farther = objective.evaluate(base + part * length * direction)
+        if farther.value < point.value:
+            point = farther
     noise = DESCENT_NOISE * point.value
     gap = max(point.value - lowest, noise) if point.value >= lowest - noise else math.inf
     ended = {"n_iter": solution.n_iter + 1, "stop": stop, "proven": False, "last_change": 0.0}

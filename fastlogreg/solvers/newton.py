@@ -59,7 +59,9 @@ def newton_steps(objective, progress, limits):
         step = step_along(objective, point, direction, accuracy)
         proven = step.proven
         end = end_at_infimum(step, point, accuracy, n_iter)
-        suspected = not limits.is_pilot and (end is not None or is_suspected(objective, n_iter, step))
+        suspected = not (limits.is_pilot or objective.is_led_on) and (
+            end is not None or is_suspected(objective, n_iter, step)
+        )
         if suspected and objective.recession_direction is not None:
             return Progress.ended(Solution(point, math.inf, n_iter, Stop.PARTLY_SEPARABLE, proven=False))
         better = search.better(point, step.end, directions.hessian)

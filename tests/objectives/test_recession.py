@@ -82,4 +82,6 @@ class TestRecessionDirection:
 def test_unknown_with_too_many_unknowns(monkeypatch):
     monkeypatch.setattr(recession, "MAX_UNKNOWNS", 3)
     X, _ = data()
-    assert recession_direction(posed(X, (X[:, 0] > 0).astype(int))) is None
+    y = (X[:, 0] + 100 * X[:, 2] > 0).astype(int)
+    assert recession_direction(posed(X, y)) is None
+    assert recession_direction(posed(X, (X[:, 0] > 0).astype(int))) is not None  # a column alone
