@@ -263,10 +263,10 @@ class LogisticRegression(
             check_two_classes_have_mass(target, weight)
         weight, unit = in_moderate_units(weight)
         design, samples = as_design(X, n_threads), Samples(target, weight, n_classes=len(classes))
-        callbacks, objective, solution, loss_curve, ways = self._minimize(
+        callbacks, objective, stored, loss_curve, ways = self._minimize(
             design, samples, unit, classes, X, y, sample_weight
         )
-        coef, intercept, solution = as_stored(objective, solution, self.tol, float_type(X))
+        coef, intercept, solution = stored
         self._report(solution)
         self.classes_ = classes
         self.coef_, self.intercept_ = coef, intercept
@@ -281,17 +281,17 @@ class LogisticRegression(
 
     @single_threaded_blas  # threads of two pools would fight for the cores
     def _minimize(self, design, samples, unit, classes, X, y, sample_weight):
-        """The callbacks, which have begun, the objective, and what `_solve` returns."""
+        """The callbacks, which have begun, the objective, and what `_solve` returns, the solution as it is stored."""
         objective = self._objective(design, samples, unit)
         self._check_objective(objective, X)
         callbacks = begin_callbacks(self, X, y, sample_weight)
         is_labelled = not self.soft_targets and samples.weight is not None
         if self.fit_intercept and is_labelled and not samples.tells_classes_apart:
-            solved = _intercept_alone(objective)
+            solution, loss_curve, ways = _intercept_alone(objective)
         else:
-            solved = self._solve(objective, classes, callbacks)
+            solution, loss_curve, ways = self._solve(objective, classes, callbacks)
         self._check_objective(objective, X)  # once more, for a pilot has not seen all of X
-        return callbacks, objective, *solved
+        return callbacks, objective, as_stored(objective, solution, self.tol, float_type(X)), loss_curve, ways
 
     def score(self, X, y, sample_weight=None):
         """Accuracy, or of soft targets minus their mean cross-entropy: better the higher it is, as searches need it.
