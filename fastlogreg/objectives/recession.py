@@ -60,19 +60,19 @@ def recession_direction(objective):
 
 def _by_columns_alone(objective, held, others, counted):
     """The direction in which each column that sets a class apart alone does so: where no value that the class has is
-    below one of the others', or above. None without such columns.
+    below one of the others', or above, and shared samples all have the value in between. None without such columns.
     """
     lowest, highest = _extremes(objective, held, others, counted)
     n_classes, d = lowest.shape[1:]
+    span = highest.max(axis=(0, 1)) - lowest.min(axis=(0, 1))
     coef, intercept = np.zeros((n_classes, d)), np.zeros(n_classes)
-    for k in range(n_classes):
-        for sign, least, most in ((1.0, lowest[0, k], highest[1, k]), (-1.0, -highest[0, k], -lowest[1, k])):
-            bound = most if objective.fit_intercept else np.zeros(d)
-            span = np.maximum(np.maximum(highest[0, k], highest[1, k]) - np.minimum(lowest[0, k], lowest[1, k]), 0.0)
-            alone = (most <= bound) & (bound <= least) & (span > 0) & np.isfinite(span)
-            unit = np.divide(sign, span, out=np.zeros(d), where=alone)
-            coef[k] += unit
-            intercept[k] -= np.sum(np.abs(unit[alone]) * bound[alone])
+    for k, sign in itertools.product(range(n_classes), (1.0, -1.0)):
+        least, most = (lowest[:, k], highest[:, k]) if sign > 0 else (-highest[:, k], -lowest[:, k])
+        bound = np.maximum(most[1], most[2]) if objective.fit_intercept else np.zeros(d)
+        fits = (most[1] <= bound) & (bound <= least[0]) & (most[2] <= bound) & (bound <= least[2])
+        unit = np.divide(1.0, span, out=np.zeros(d), where=fits & np.isfinite(bound) & (span > 0))
+        coef[k] += sign * unit
+        intercept[k] -= np.sum(unit[unit > 0] * bound[unit > 0])
     if not coef.any():
         return None
     if n_classes == 2:
@@ -81,17 +81,16 @@ def _by_columns_alone(objective, held, others, counted):
 
 
 def _extremes(objective, held, others, counted):
-    """The least and the greatest values (2, K, d) of the columns: of samples that hold one class alone, for each class,
-    and of those that may not go to it.
+    """The least and the greatest values (3, K, d) of the columns, for each class: of samples that hold it alone, that
+    may not go to it, and that share it.
     """
     n_classes, d = len(held), objective.n_features
-    lowest, highest = np.full((2, n_classes, d), np.inf), np.full((2, n_classes, d), -np.inf)
+    lowest, highest = np.full((3, n_classes, d), np.inf), np.full((3, n_classes, d), -np.inf)
     alone = held.sum(axis=0) == 1
     for rows, X in _blocks(objective, counted):
         for k in range(n_classes):
-            for part, chosen in enumerate(
-                (held[k, rows] & alone[rows], others[k, rows] | (held[k, rows] & ~alone[rows]))
-            ):
+            for part, of_part in enumerate((held[k] & alone, others[k], held[k] & ~alone)):
+                chosen = of_part[rows]
                 if chosen.any():
                     lowest[part, k] = np.minimum(lowest[part, k], X[chosen].min(axis=0))
                     highest[part, k] = np.maximum(highest[part, k], X[chosen].max(axis=0))

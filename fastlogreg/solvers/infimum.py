@@ -93,6 +93,8 @@ def _at_infimum(objective, solution, minimize):
     before = np.zeros_like(held) if objective.apart is None else objective.apart
     gains = np.where(before | (samples.weight_or_ones == 0), 0.0, margins_along(objective, direction, held))
     apart = gains > SHARE * gains.max()
+    if not apart.any():
+        return solution
     known = apart | before
     weight = samples.weight_or_ones * ~(known | held).all(axis=0)
     weight[held.sum(axis=0) > 1] = samples.weight_or_ones[held.sum(axis=0) > 1]

@@ -92,6 +92,17 @@ def test_soft_targets(n_classes):
     optimum(columns, given, soft_targets=True)
 
 
+def test_a_column_alone_parts_no_shared_sample():
+    """Labels beside probabilities: what sets the former apart moves the latter."""
+    x = np.concatenate([np.linspace(-2, -1, 9), np.linspace(1, 2, 9), [-0.5, 0.5]])
+    target = np.concatenate([np.zeros(9), np.ones(9), [0.4, 0.6]])
+    optimum(x[:, np.newaxis], target, soft_targets=True)
+    x[18:] = 0.0
+    _, value = separable_fit(x[:, np.newaxis], target, soft_targets=True)
+    infimum = -(0.4 * np.log(0.5) + 0.6 * np.log(0.5)) * 2 / 20
+    assert value == pytest.approx(infimum, rel=1e-8)
+
+
 def test_samples_without_weight_do_not_count():
     X, y = data()
     dummy = np.arange(400) < 10
