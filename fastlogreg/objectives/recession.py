@@ -89,8 +89,8 @@ def _extremes(objective, held, others, counted):
     alone = held.sum(axis=0) == 1
     for rows, X in _blocks(objective, counted):
         for k in range(n_classes):
-            for part, of_part in enumerate((held[k] & alone, others[k], held[k] & ~alone)):
-                chosen = of_part[rows]
+            holds = held[k, rows]
+            for part, chosen in enumerate((holds & alone[rows], others[k, rows], holds & ~alone[rows])):
                 if chosen.any():
                     lowest[part, k] = np.minimum(lowest[part, k], X[chosen].min(axis=0))
                     highest[part, k] = np.maximum(highest[part, k], X[chosen].max(axis=0))
@@ -106,6 +106,7 @@ def _blocks(objective, counted):
 
 
 def _rows_of(objective, rows):
+    """Rows of X, dense and in float64."""
     X = objective.passes.local.design.X[rows]
     return (X.toarray() if sp.issparse(X) else np.asarray(X)).astype(np.float64)
 
