@@ -122,11 +122,9 @@ def _rise(objective, point, coef, intercept, allowed):
     return max(rounded.value - point.value, 0.0)
 
 
-def end_at_infimum(step, point, accuracy, n_iter):
-    """`point` as the solution if only coefficients that grow without end have anything left to gain, else None."""
-    if not step.gap_to_infimum <= accuracy < step.gap:
-        return None
-    return Solution(point, step.gap_to_infimum, n_iter, Stop.PARTLY_SEPARABLE, proven=False)
+def heads_for_infimum(step, accuracy):
+    """Whether only coefficients that grow without end have anything left to gain."""
+    return step.gap_to_infimum <= accuracy < step.gap
 
 
 def stop_of(step, accuracy, otherwise):

@@ -16,7 +16,7 @@ from fastlogreg.curvature.conditioned import ConditionedColumns
 from fastlogreg.curvature.factored import FactoredHessian
 from fastlogreg.solvers import plan
 from fastlogreg.solvers.conjugate_gradients import ConjugateGradients
-from fastlogreg.solvers.gap import accuracy_asked, early_end, end_at_infimum, stop_of
+from fastlogreg.solvers.gap import accuracy_asked, early_end, heads_for_infimum, stop_of
 from fastlogreg.solvers.newton_step import Direction, step_along
 from fastlogreg.solvers.progress import Progress, Solution, Stop
 from fastlogreg.solvers.refined_model import StepSearch
@@ -58,9 +58,8 @@ def newton_steps(objective, progress, limits):
             continue
         step = step_along(objective, point, direction, accuracy)
         proven = step.proven
-        end = end_at_infimum(step, point, accuracy, n_iter)
         suspected = not (limits.is_pilot or objective.is_led_on) and (
-            end is not None or is_suspected(objective, n_iter, step)
+            heads_for_infimum(step, accuracy) or is_suspected(objective, n_iter, step)
         )
         if suspected and objective.recession_direction is not None:
             return Progress.ended(Solution(point, math.inf, n_iter, Stop.PARTLY_SEPARABLE, proven=False))
